@@ -1,0 +1,27 @@
+//! Everything that a handler can reach, wired once at start.
+
+use std::sync::Arc;
+
+use protocol::types::BrokerId;
+
+use crate::clock::Clock;
+use crate::cluster::Cluster;
+use crate::fetch_session::FetchSessions;
+use crate::partitions::Partitions;
+use crate::settings::BrokerSettings;
+
+/// The running broker.
+pub(crate) struct Broker {
+    /// This process.
+    pub(crate) broker_id: BrokerId,
+    /// Static Kafka-named settings.
+    pub(crate) settings: Arc<BrokerSettings>,
+    /// Metadata: image and changes.
+    pub(crate) cluster: Arc<Cluster>,
+    /// Partitions that this broker keeps.
+    pub(crate) partitions: Arc<Partitions>,
+    /// Incremental fetch sessions.
+    pub(crate) fetch_sessions: FetchSessions,
+    /// Time.
+    pub(crate) clock: Arc<dyn Clock>,
+}

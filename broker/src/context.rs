@@ -1,0 +1,31 @@
+//! What every handler knows about the request that it serves.
+
+use std::sync::Arc;
+
+/// One address that clients connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listener {
+    /// Its name, as in Kafka's `listeners`.
+    pub(crate) name: String,
+    /// Host that clients are told to connect to.
+    pub(crate) advertised_host: String,
+    /// Port that clients are told to connect to.
+    pub(crate) advertised_port: u16,
+}
+
+/// The circumstances of one request.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestContext {
+    /// Through which listener it came.
+    pub(crate) listener: Arc<Listener>,
+    /// Who sent it: `User:ANONYMOUS` until users exist.
+    pub(crate) principal: Arc<str>,
+    /// What the client calls itself.
+    pub(crate) client_id: Option<Arc<str>>,
+    /// Which connection of this process's life.
+    pub(crate) connection_id: u64,
+    /// Version of the API.
+    pub(crate) api_version: i16,
+    /// Echoed in the response.
+    pub(crate) correlation_id: i32,
+}

@@ -1,0 +1,18 @@
+//! AlterConfigs (API key 33).
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::AlterConfigsRequest;
+
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::reply::Work;
+
+/// Serves one request.
+pub(crate) fn handle(
+    _broker: &Arc<Broker>,
+    _context: &RequestContext,
+    _request: AlterConfigsRequest,
+) -> Work {
+    todo!()
+}

@@ -1,0 +1,18 @@
+//! ApiVersions (API key 18).
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::ApiVersionsRequest;
+
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::reply::Work;
+
+/// Serves one request.
+pub(crate) fn handle(
+    _broker: &Arc<Broker>,
+    _context: &RequestContext,
+    _request: ApiVersionsRequest,
+) -> Work {
+    todo!()
+}

@@ -1,0 +1,18 @@
+//! CreateTopics (API key 19).
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::CreateTopicsRequest;
+
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::reply::Work;
+
+/// Serves one request.
+pub(crate) fn handle(
+    _broker: &Arc<Broker>,
+    _context: &RequestContext,
+    _request: CreateTopicsRequest,
+) -> Work {
+    todo!()
+}

@@ -1,0 +1,18 @@
+//! DescribeCluster (API key 60).
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::DescribeClusterRequest;
+
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::reply::Work;
+
+/// Serves one request.
+pub(crate) fn handle(
+    _broker: &Arc<Broker>,
+    _context: &RequestContext,
+    _request: DescribeClusterRequest,
+) -> Work {
+    todo!()
+}

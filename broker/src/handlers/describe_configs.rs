@@ -1,0 +1,18 @@
+//! DescribeConfigs (API key 32).
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::DescribeConfigsRequest;
+
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::reply::Work;
+
+/// Serves one request.
+pub(crate) fn handle(
+    _broker: &Arc<Broker>,
+    _context: &RequestContext,
+    _request: DescribeConfigsRequest,
+) -> Work {
+    todo!()
+}

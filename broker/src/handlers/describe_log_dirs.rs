@@ -1,0 +1,18 @@
+//! DescribeLogDirs (API key 35).
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::DescribeLogDirsRequest;
+
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::reply::Work;
+
+/// Serves one request.
+pub(crate) fn handle(
+    _broker: &Arc<Broker>,
+    _context: &RequestContext,
+    _request: DescribeLogDirsRequest,
+) -> Work {
+    todo!()
+}

@@ -1,0 +1,18 @@
+//! DescribeTopicPartitions (API key 75).
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::DescribeTopicPartitionsRequest;
+
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::reply::Work;
+
+/// Serves one request.
+pub(crate) fn handle(
+    _broker: &Arc<Broker>,
+    _context: &RequestContext,
+    _request: DescribeTopicPartitionsRequest,
+) -> Work {
+    todo!()
+}

@@ -1,0 +1,18 @@
+//! FindCoordinator (API key 10).
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::FindCoordinatorRequest;
+
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::reply::Work;
+
+/// Serves one request.
+pub(crate) fn handle(
+    _broker: &Arc<Broker>,
+    _context: &RequestContext,
+    _request: FindCoordinatorRequest,
+) -> Work {
+    todo!()
+}

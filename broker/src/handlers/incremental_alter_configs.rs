@@ -1,0 +1,18 @@
+//! IncrementalAlterConfigs (API key 44).
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::IncrementalAlterConfigsRequest;
+
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::reply::Work;
+
+/// Serves one request.
+pub(crate) fn handle(
+    _broker: &Arc<Broker>,
+    _context: &RequestContext,
+    _request: IncrementalAlterConfigsRequest,
+) -> Work {
+    todo!()
+}

@@ -1,0 +1,18 @@
+//! InitProducerId (API key 22).
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::InitProducerIdRequest;
+
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::reply::Work;
+
+/// Serves one request.
+pub(crate) fn handle(
+    _broker: &Arc<Broker>,
+    _context: &RequestContext,
+    _request: InitProducerIdRequest,
+) -> Work {
+    todo!()
+}

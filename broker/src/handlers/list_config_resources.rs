@@ -1,0 +1,18 @@
+//! ListConfigResources (API key 74).
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::ListConfigResourcesRequest;
+
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::reply::Work;
+
+/// Serves one request.
+pub(crate) fn handle(
+    _broker: &Arc<Broker>,
+    _context: &RequestContext,
+    _request: ListConfigResourcesRequest,
+) -> Work {
+    todo!()
+}

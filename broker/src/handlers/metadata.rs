@@ -1,0 +1,18 @@
+//! Metadata (API key 3).
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::MetadataRequest;
+
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::reply::Work;
+
+/// Serves one request.
+pub(crate) fn handle(
+    _broker: &Arc<Broker>,
+    _context: &RequestContext,
+    _request: MetadataRequest,
+) -> Work {
+    todo!()
+}

@@ -1,0 +1,18 @@
+//! OffsetForLeaderEpoch (API key 23).
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::OffsetForLeaderEpochRequest;
+
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::reply::Work;
+
+/// Serves one request.
+pub(crate) fn handle(
+    _broker: &Arc<Broker>,
+    _context: &RequestContext,
+    _request: OffsetForLeaderEpochRequest,
+) -> Work {
+    todo!()
+}

@@ -1,0 +1,18 @@
+//! Produce (API key 0).
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::ProduceRequest;
+
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::reply::Work;
+
+/// Serves one request.
+pub(crate) fn handle(
+    _broker: &Arc<Broker>,
+    _context: &RequestContext,
+    _request: ProduceRequest,
+) -> Work {
+    todo!()
+}

@@ -1,0 +1,1 @@
+//! Compression and decompression of a batch's records, bounded.

@@ -1,0 +1,1 @@
+//! Checks every length in a request against what is left of the frame, before the codec allocates.

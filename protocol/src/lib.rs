@@ -1,0 +1,17 @@
+//! The Kafka wire protocol: vocabulary, record batches, frames and messages.
+//!
+//! This crate knows no other crate of ours, no file, no clock, no configuration and no async
+//! runtime. Everything it reads is hostile: it checks every length before it allocates.
+#![warn(clippy::indexing_slicing)]
+
+pub mod api;
+pub mod batch;
+pub mod compression;
+pub mod error_code;
+pub mod fetch_response;
+pub mod guard;
+pub mod record;
+pub mod request;
+pub mod response;
+pub mod topic;
+pub mod types;

@@ -1,0 +1,1 @@
+//! Records inside a batch: structural walk and bounded decode.

@@ -1,0 +1,7 @@
+//! Replication: the seam between a partition and the way its log is kept, and the metadata group.
+//!
+//! The only crate that names openraft. It knows bytes, not topics, groups or wire messages.
+
+pub mod direct;
+pub mod replica;
+pub mod replicated_state;

@@ -1,0 +1,111 @@
+//! The seam between a partition and its log: with one replica direct, with more through Raft.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use protocol::types::{BrokerId, LeaderEpoch, Offset, Timestamp};
+use storage::error::{AppendError, ReadError};
+use storage::log::{AppendBatch, Appended, Log};
+
+/// A future of the seam, boxed because the seam is used as a trait object.
+pub type SeamFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Who leads, as this replica knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leadership {
+    /// The leader, if one is known.
+    pub leader: Option<BrokerId>,
+    /// Its epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// Whether this replica is that leader and may serve.
+    pub is_local: bool,
+}
+
+/// `log_start_offset <= last_stable_offset <= high_watermark <= log_end_offset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplicaPointers {
+    /// First readable offset, inclusive.
+    pub log_start_offset: Offset,
+    /// read_committed stops here (exclusive).
+    pub last_stable_offset: Offset,
+    /// Ordinary reads stop here (exclusive): everything below is committed.
+    pub high_watermark: Offset,
+    /// Next offset to be assigned (exclusive end).
+    pub log_end_offset: Offset,
+}
+
+/// Told of what becomes of a replica, in order, from whatever thread found out. Must be quick and
+/// must not call back into the replica's `produce`.
+pub trait ReplicaListener: Send + Sync {
+    /// The high watermark moved up to this (exclusive).
+    fn committed(&self, high_watermark: Offset);
+    /// Leadership was lost or the log failed: what is not committed yet has an unknown outcome.
+    fn lost(&self);
+}
+
+/// Why a produce was refused. Nothing was appended.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ProduceError {
+    /// Another broker leads, or nobody does.
+    #[error("this replica does not lead")]
+    NotLeader(Leadership),
+    /// The log refused.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+/// Why records could not be deleted.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DeleteRecordsError {
+    /// Another broker leads, or nobody does.
+    #[error("this replica does not lead")]
+    NotLeader(Leadership),
+    /// Beyond the high watermark.
+    #[error("offset {wanted} is beyond the high watermark {high_watermark}")]
+    BeyondHighWatermark {
+        /// Asked for.
+        wanted: Offset,
+        /// The limit, inclusive.
+        high_watermark: Offset,
+    },
+    /// The log refused.
+    #[error(transparent)]
+    Log(#[from] ReadError),
+}
+
+/// One replica of a partition.
+///
+/// Contract, which the conformance suite checks for each implementation:
+/// * `produce` MUST assign offsets in the order of its calls, without a gap, and MUST NOT block on a
+///   disk or a peer. A returned [`Appended`] is committed once the listener has been told a high
+///   watermark at or above its `next_offset`; until then its outcome is unknown.
+/// * The high watermark MUST NOT go back, also not over a restart that loses no synced data.
+/// * No two contents may ever stand under one (leader epoch, offset), over any crash.
+/// * After [`ReplicaListener::lost`] nothing more is told, and `produce` fails.
+pub trait Replica: Send + Sync + 'static {
+    /// Appends a validated batch as leader.
+    ///
+    /// # Errors
+    /// [`ProduceError`]; nothing was appended.
+    fn produce(&self, batch: AppendBatch, now: Timestamp) -> Result<Appended, ProduceError>;
+
+    /// The pointers, consistent with each other.
+    fn pointers(&self) -> ReplicaPointers;
+
+    /// Who leads.
+    fn leadership(&self) -> Leadership;
+
+    /// The log, for reads below the pointers. Appending to it directly is forbidden.
+    fn log(&self) -> &Arc<Log>;
+
+    /// Sets who is told; told the present state at once. The last call wins.
+    fn set_listener(&self, listener: Arc<dyn ReplicaListener>);
+
+    /// Makes everything below `before` unreadable; [`Offset::NONE`] means the high watermark.
+    /// Returns the new log start offset once it is durable.
+    fn delete_records(&self, before: Offset) -> SeamFuture<'_, Result<Offset, DeleteRecordsError>>;
+
+    /// Applies the log's retention at `now`; returns how many bytes left the log.
+    fn apply_retention(&self, now: Timestamp) -> SeamFuture<'_, Result<u64, ReadError>>;
+}

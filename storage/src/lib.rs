@@ -1,0 +1,20 @@
+//! One partition's log on disk, and the directory that holds many of them.
+//!
+//! Synchronous: no async runtime, no network, no wire error codes, no topic policy. It knows
+//! offsets, entries and a leader epoch for each batch.
+//!
+//! ```text
+//! log_start_offset        recovery_point          written_end        log_end_offset
+//!        │ readable, synced      │ written, unsynced    │ in memory        │
+//!        ├───────────────────────┼──────────────────────┼──────────────────┤
+//! ```
+//! `log_start_offset <= recovery_point <= written_end <= log_end_offset`, asserted where they move.
+
+pub mod config;
+pub mod data_dir;
+pub mod device;
+pub mod error;
+pub mod flusher;
+pub mod log;
+pub mod read;
+pub mod validate;
