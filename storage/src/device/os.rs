@@ -1,0 +1,197 @@
+//! The device that is really there: thin safe wrappers over system calls.
+//!
+//! Holds no state besides open files. Interrupted calls are repeated, short writes are continued; an
+//! error is never retried.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::num::NonZeroU64;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::io::ReadWriteFlags;
+
+use super::{Advice, Device, DeviceFile, DirectoryEntry, OpenMode, Space, WriteError};
+
+/// Buffers that one system call takes (`IOV_MAX` of Linux).
+const BUFFERS_PER_CALL_MAX: usize = 1024;
+
+/// The operating system's file systems.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct OsDevice;
+
+impl Device for OsDevice {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
+        fs::read_dir(path)?
+            .map(|entry| {
+                let entry = entry?;
+                Ok(DirectoryEntry {
+                    name: entry.file_name().to_string_lossy().into_owned(),
+                    is_directory: entry.file_type()?.is_dir(),
+                })
+            })
+            .collect()
+    }
+
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DeviceFile>> {
+        Ok(Arc::new(OsFile::open(path, mode)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn sync_filesystem(&self, path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(File::open(path)?)?)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let status = rustix::fs::statvfs(path)?;
+        Ok(Space {
+            free_bytes: status.f_bavail.saturating_mul(status.f_frsize),
+            total_bytes: status.f_blocks.saturating_mul(status.f_frsize),
+        })
+    }
+}
+
+/// An open file of the operating system.
+#[derive(Debug)]
+pub(super) struct OsFile {
+    file: Arc<File>,
+}
+
+impl OsFile {
+    /// Opens without creating anything but what `mode` says.
+    pub(super) fn open(path: &Path, mode: OpenMode) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => {}
+            OpenMode::Write => {
+                options.write(true);
+            }
+            OpenMode::Create => {
+                options.write(true).create(true).truncate(false);
+            }
+            OpenMode::CreateNew => {
+                options.write(true).create_new(true);
+            }
+        }
+        Ok(Self { file: Arc::new(options.open(path)?) })
+    }
+
+    /// Writes what one call takes; continues after a short write.
+    fn write_some_at(&self, buffers: &[IoSlice<'_>], position: u64) -> Result<usize, WriteError> {
+        let total: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        let mut written = 0;
+        let mut rest = buffers.to_vec();
+        let mut rest = rest.as_mut_slice();
+        while written < total {
+            let at = position + u64::try_from(written).expect("a usize fits u64 here");
+            match rustix::io::pwritev(&*self.file, rest, at) {
+                Ok(0) => {
+                    return Err(WriteError { written, cause: io::ErrorKind::WriteZero.into() });
+                }
+                Ok(more) => {
+                    written += more;
+                    IoSlice::advance_slices(&mut rest, more);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(WriteError { written, cause: errno.into() }),
+            }
+        }
+        Ok(written)
+    }
+}
+
+impl DeviceFile for OsFile {
+    fn write_vectored_at(&self, buffers: &[IoSlice<'_>], position: u64) -> Result<(), WriteError> {
+        let mut written = 0;
+        for some in buffers.chunks(BUFFERS_PER_CALL_MAX) {
+            let at = position + u64::try_from(written).expect("a usize fits u64 here");
+            match self.write_some_at(some, at) {
+                Ok(more) => written += more,
+                Err(error) => {
+                    return Err(WriteError { written: written + error.written, ..error });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let at = position + u64::try_from(filled).expect("a usize fits u64 here");
+            match self.file.read_at(&mut buffer[filled..], at) {
+                Ok(0) => break,
+                Ok(more) => filled += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn read_at_nowait(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut buffers = [IoSliceMut::new(buffer)];
+        let read =
+            rustix::io::preadv2(&*self.file, &mut buffers, position, ReadWriteFlags::NOWAIT)?;
+        Ok(read)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)
+    }
+
+    fn allocate(&self, position: u64, bytes: u64) -> io::Result<()> {
+        let keep = rustix::fs::FallocateFlags::KEEP_SIZE;
+        Ok(rustix::fs::fallocate(&*self.file, keep, position, bytes)?)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn advise(&self, position: u64, bytes: u64, advice: Advice) {
+        let advice = match advice {
+            Advice::WillNeed => rustix::fs::Advice::WillNeed,
+            Advice::DontNeed => rustix::fs::Advice::DontNeed,
+        };
+        if let Some(bytes) = NonZeroU64::new(bytes) {
+            let advised = rustix::fs::fadvise(&*self.file, position, Some(bytes), advice);
+            if let Err(errno) = advised {
+                tracing::trace!(%errno, "the page cache took no advice");
+            }
+        }
+    }
+
+    fn std_file(&self) -> &Arc<File> {
+        &self.file
+    }
+}
