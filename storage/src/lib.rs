@@ -13,8 +13,10 @@
 pub mod config;
 pub mod data_dir;
 pub mod device;
+pub mod environment;
 pub mod error;
-pub mod flusher;
+pub(crate) mod flusher;
 pub mod log;
 pub mod read;
+pub(crate) mod tail_cache;
 pub mod validate;

@@ -1,5 +1,6 @@
 //! One partition's log: append, read, pointers, roll, truncate, delete.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,7 +8,9 @@ use protocol::batch::BatchHeader;
 use protocol::types::{LeaderEpoch, Offset, Timestamp};
 
 use crate::config::LogConfig;
-use crate::error::{AppendError, LogFailure, ReadError};
+use crate::data_dir::LogName;
+use crate::environment::{LogCheckpoint, LogEnvironment, StopKind};
+use crate::error::{AppendError, LogFailure, OpenError, ReadError};
 use crate::read::{ReadRequest, Records};
 
 /// One validated batch on its way into a log. The header is stamped at append, the body is the
@@ -58,6 +61,47 @@ pub trait LogListener: Send + Sync {
 pub struct Log {}
 
 impl Log {
+    /// Opens the log in the existing directory `dir`, recovering it as `stop` asks. An empty
+    /// directory is a new log. The caller has synced the directory's own name. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError::Corrupt`] or [`OpenError::Io`].
+    pub(crate) fn open(
+        _env: &LogEnvironment,
+        _dir: PathBuf,
+        _name: &LogName,
+        _config: LogConfig,
+        _checkpoint: Option<LogCheckpoint>,
+        _stop: StopKind,
+    ) -> Result<Arc<Self>, OpenError> {
+        todo!()
+    }
+
+    /// What the next start needs to know; cheap, never blocks on the disk.
+    pub(crate) fn checkpoint(&self) -> LogCheckpoint {
+        todo!()
+    }
+
+    /// Writes a snapshot of the producers' state if enough was appended since the last one. Blocks.
+    pub(crate) fn snapshot_producers(&self) {
+        todo!()
+    }
+
+    /// Writes, syncs and trims everything, so that Kafka's tools read the files; appends and reads
+    /// answer `Closed` from here on. Returns what to checkpoint. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`]: the next start must recover this log.
+    pub(crate) fn close(&self) -> Result<LogCheckpoint, OpenError> {
+        todo!()
+    }
+
+    /// Stops the log for good without writing anything more and lets go of its files; the caller
+    /// has renamed or removes the directory. Waits for a flusher round that is at work on it.
+    pub(crate) fn delete(&self) {
+        todo!()
+    }
+
     /// Appends one batch in memory and hands it to the flusher. Never blocks on the disk.
     ///
     /// Assigns the offset, stamps offset and `epoch`, checks the producer's sequence. A batch that

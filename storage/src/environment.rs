@@ -1,0 +1,45 @@
+//! What a log needs from its surroundings, and what the data directory remembers of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::types::Offset;
+
+use crate::device::Device;
+use crate::flusher::Flusher;
+use crate::tail_cache::TailCache;
+
+/// What all logs of one data directory share.
+#[derive(Debug, Clone)]
+pub(crate) struct LogEnvironment {
+    /// The disk.
+    pub(crate) device: Arc<dyn Device>,
+    /// Writes and syncs for all logs of the disk.
+    pub(crate) flusher: Arc<Flusher>,
+    /// Recent batches of all logs.
+    pub(crate) tail_cache: Arc<TailCache>,
+    /// A producer without a batch for this long is forgotten.
+    pub(crate) producer_expiration: Duration,
+}
+
+/// What the data directory's checkpoint file remembers of one log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogCheckpoint {
+    /// First readable offset, inclusive.
+    pub(crate) log_start_offset: Offset,
+    /// Everything below is synced (exclusive).
+    pub(crate) recovery_point: Offset,
+    /// The log's end (exclusive); true only if the stop was clean.
+    pub(crate) log_end_offset: Offset,
+}
+
+/// How the process that had the data directory before us ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopKind {
+    /// Every log was closed: the checkpoint is the whole truth.
+    Clean,
+    /// The process died, the machine did not: every finished write is there.
+    Killed,
+    /// The machine stopped, or it cannot be told: only what was synced is there for sure.
+    PowerLost,
+}
