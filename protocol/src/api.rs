@@ -1,4 +1,5 @@
-//! The one table of APIs that this broker serves; ApiVersions and the dispatcher read it.
+//! The one table of APIs that this broker serves: the guard, the codec, ApiVersions and the
+//! dispatcher read it. It must hold no API that the dispatcher cannot answer.
 
 /// One served API.
 #[derive(Debug, Clone, Copy)]
@@ -9,139 +10,138 @@ pub struct ApiSpec {
     pub name: &'static str,
     /// Lowest version advertised, inclusive.
     pub version_min: i16,
+    /// Lowest version decoded, inclusive. Above `version_min` for Produce only: clients that look
+    /// for the old versions to learn what the broker can compress must see them, although a request
+    /// in one of them is refused (behaviour 3).
+    pub version_decoded_min: i16,
     /// Highest version served, inclusive.
     pub version_max: i16,
+    /// First version with compact lengths, tagged fields and the header that goes with them (KIP-482).
+    pub flexible_from: i16,
     /// Largest frame accepted, in bytes; `None` leaves it to `socket.request.max.bytes`.
     pub frame_bytes_max: Option<usize>,
 }
 
+impl ApiSpec {
+    /// Whether a request in `version` can be decoded.
+    #[must_use]
+    pub const fn decodes(&self, version: i16) -> bool {
+        self.version_decoded_min <= version && version <= self.version_max
+    }
+
+    /// Whether `version` has compact lengths and tagged fields.
+    #[must_use]
+    pub const fn is_flexible(&self, version: i16) -> bool {
+        version >= self.flexible_from
+    }
+
+    /// Whether responses in `version` have a header with tagged fields. Never for ApiVersions: a
+    /// client that does not know our versions yet must be able to read it (behaviour 2).
+    #[must_use]
+    pub const fn has_flexible_response_header(&self, version: i16) -> bool {
+        self.key != API_VERSIONS && self.is_flexible(version)
+    }
+}
+
+/// The key of ApiVersions, the one API that is answered in versions we do not know.
+pub const API_VERSIONS: i16 = 18;
+
+const MIB: usize = 1 << 20;
+
+/// A row of the table. Frames hold names and numbers, so `mib` is far above what a client sends.
+const fn api(
+    key: i16,
+    name: &'static str,
+    versions: (i16, i16),
+    flexible_from: i16,
+    mib: usize,
+) -> ApiSpec {
+    ApiSpec {
+        key,
+        name,
+        version_min: versions.0,
+        version_decoded_min: versions.0,
+        version_max: versions.1,
+        flexible_from,
+        frame_bytes_max: Some(mib * MIB),
+    }
+}
+
 /// Every served API, by rising key.
 pub const SERVED: &[ApiSpec] = &[
-    ApiSpec { key: 0, name: "Produce", version_min: 0, version_max: 13, frame_bytes_max: None },
     ApiSpec {
-        key: 1,
-        name: "Fetch",
-        version_min: 4,
-        version_max: 18,
-        frame_bytes_max: Some(1 << 20),
-    },
-    ApiSpec {
-        key: 2,
-        name: "ListOffsets",
-        version_min: 1,
-        version_max: 10,
-        frame_bytes_max: Some(1 << 20),
-    },
-    ApiSpec {
-        key: 3,
-        name: "Metadata",
+        key: 0,
+        name: "Produce",
         version_min: 0,
+        version_decoded_min: 3,
         version_max: 13,
-        frame_bytes_max: Some(1 << 20),
+        flexible_from: 9,
+        frame_bytes_max: None,
     },
-    ApiSpec {
-        key: 10,
-        name: "FindCoordinator",
-        version_min: 0,
-        version_max: 6,
-        frame_bytes_max: Some(1 << 20),
-    },
-    ApiSpec {
-        key: 18,
-        name: "ApiVersions",
-        version_min: 0,
-        version_max: 4,
-        frame_bytes_max: Some(1 << 20),
-    },
-    ApiSpec {
-        key: 19,
-        name: "CreateTopics",
-        version_min: 2,
-        version_max: 7,
-        frame_bytes_max: Some(1 << 20),
-    },
-    ApiSpec {
-        key: 20,
-        name: "DeleteTopics",
-        version_min: 1,
-        version_max: 6,
-        frame_bytes_max: Some(1 << 20),
-    },
-    ApiSpec {
-        key: 21,
-        name: "DeleteRecords",
-        version_min: 0,
-        version_max: 2,
-        frame_bytes_max: Some(1 << 20),
-    },
-    ApiSpec {
-        key: 22,
-        name: "InitProducerId",
-        version_min: 0,
-        version_max: 5,
-        frame_bytes_max: Some(1 << 20),
-    },
-    ApiSpec {
-        key: 23,
-        name: "OffsetForLeaderEpoch",
-        version_min: 2,
-        version_max: 4,
-        frame_bytes_max: Some(1 << 20),
-    },
-    ApiSpec {
-        key: 32,
-        name: "DescribeConfigs",
-        version_min: 1,
-        version_max: 4,
-        frame_bytes_max: Some(1 << 20),
-    },
-    ApiSpec {
-        key: 33,
-        name: "AlterConfigs",
-        version_min: 0,
-        version_max: 2,
-        frame_bytes_max: Some(1 << 20),
-    },
-    ApiSpec {
-        key: 35,
-        name: "DescribeLogDirs",
-        version_min: 1,
-        version_max: 4,
-        frame_bytes_max: Some(1 << 20),
-    },
-    ApiSpec {
-        key: 37,
-        name: "CreatePartitions",
-        version_min: 0,
-        version_max: 3,
-        frame_bytes_max: Some(1 << 20),
-    },
-    ApiSpec {
-        key: 44,
-        name: "IncrementalAlterConfigs",
-        version_min: 0,
-        version_max: 1,
-        frame_bytes_max: Some(1 << 20),
-    },
-    ApiSpec {
-        key: 60,
-        name: "DescribeCluster",
-        version_min: 0,
-        version_max: 2,
-        frame_bytes_max: Some(1 << 20),
-    },
-    ApiSpec {
-        key: 74,
-        name: "ListConfigResources",
-        version_min: 0,
-        version_max: 1,
-        frame_bytes_max: Some(1 << 20),
-    },
-    ApiSpec {
-        key: 75,
-        name: "DescribeTopicPartitions",
-        version_min: 0,
-        version_max: 0,
-        frame_bytes_max: Some(1 << 20),
-    },
+    api(1, "Fetch", (4, 18), 12, 8),
+    api(2, "ListOffsets", (1, 10), 6, 8),
+    api(3, "Metadata", (0, 13), 9, 4),
+    api(10, "FindCoordinator", (0, 6), 3, 1),
+    api(API_VERSIONS, "ApiVersions", (0, 4), 3, 1),
+    api(19, "CreateTopics", (2, 7), 5, 4),
+    api(20, "DeleteTopics", (1, 6), 4, 4),
+    api(21, "DeleteRecords", (0, 2), 2, 4),
+    api(22, "InitProducerId", (0, 5), 2, 1),
+    api(23, "OffsetForLeaderEpoch", (2, 4), 4, 8),
+    api(32, "DescribeConfigs", (1, 4), 4, 4),
+    api(33, "AlterConfigs", (0, 2), 2, 4),
+    api(35, "DescribeLogDirs", (1, 4), 2, 4),
+    api(37, "CreatePartitions", (0, 3), 2, 4),
+    api(44, "IncrementalAlterConfigs", (0, 1), 1, 4),
+    api(60, "DescribeCluster", (0, 2), 0, 1),
+    api(74, "ListConfigResources", (0, 1), 0, 1),
+    api(75, "DescribeTopicPartitions", (0, 0), 0, 4),
 ];
+
+/// The row of `key`; `None` if the API is not served.
+#[must_use]
+pub fn spec(key: i16) -> Option<&'static ApiSpec> {
+    SERVED.iter().find(|api| api.key == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kafka_protocol::messages::ApiKey;
+
+    #[test]
+    fn table_is_sorted_and_within_the_codecs_versions() {
+        assert!(SERVED.is_sorted_by(|a, b| a.key < b.key));
+        for api in SERVED {
+            let codec = ApiKey::try_from(api.key).expect("the codec knows every served API");
+            let versions = codec.valid_versions();
+            assert!(versions.min <= api.version_decoded_min, "{}", api.name);
+            assert!(versions.max >= api.version_max, "{}", api.name);
+        }
+    }
+
+    #[test]
+    fn header_versions_agree_with_the_codec() {
+        for api in SERVED {
+            let codec = ApiKey::try_from(api.key).unwrap();
+            for version in api.version_decoded_min..=api.version_max {
+                let request = if api.is_flexible(version) { 2 } else { 1 };
+                let response = i16::from(api.has_flexible_response_header(version));
+                assert_eq!(
+                    codec.request_header_version(version),
+                    request,
+                    "{} {version}",
+                    api.name
+                );
+                assert_eq!(codec.response_header_version(version), response, "{}", api.name);
+            }
+        }
+    }
+
+    #[test]
+    fn unserved_keys_have_no_row() {
+        assert!(spec(4).is_none());
+        assert!(spec(-1).is_none());
+        assert_eq!(spec(API_VERSIONS).map(|api| api.name), Some("ApiVersions"));
+    }
+}

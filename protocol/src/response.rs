@@ -1,7 +1,18 @@
 //! Responses: from a message to a frame.
+//!
+//! ```text
+//! ├ i32 ───────────────────┼ i32 ───────────┼ u8 ─────────────────────────┼ body …
+//! │ bytes after this field │ correlation id │ 0 tagged fields, where the  │
+//! │                        │                │ header is flexible          │
+//! ```
+//! The codec writes a tagged field only if it does not hold its default. That must stay so:
+//! librdkafka before 2.2 cannot read past tagged fields it knows.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages as m;
+use kafka_protocol::protocol::Encodable;
+
+use crate::api;
 
 /// A response of an API that this broker serves. Fetch with records goes through
 /// [`crate::fetch_response`] instead.
@@ -38,7 +49,80 @@ impl Response {
     ///
     /// # Errors
     /// [`EncodeError`] if a field does not exist in `api_version`.
-    pub fn encode(&self, _correlation_id: i32, _api_version: i16) -> Result<Bytes, EncodeError> {
-        todo!()
+    pub fn encode(&self, correlation_id: i32, api_version: i16) -> Result<Bytes, EncodeError> {
+        let head = Head { correlation_id, api_version };
+        match self {
+            Self::Produce(message) => head.frame(0, message),
+            Self::ListOffsets(message) => head.frame(2, message),
+            Self::Metadata(message) => head.frame(3, message),
+            Self::FindCoordinator(message) => head.frame(10, message),
+            Self::ApiVersions(message) => head.frame(api::API_VERSIONS, message),
+            Self::CreateTopics(message) => head.frame(19, message),
+            Self::DeleteTopics(message) => head.frame(20, message),
+            Self::DeleteRecords(message) => head.frame(21, message),
+            Self::InitProducerId(message) => head.frame(22, message),
+            Self::OffsetForLeaderEpoch(message) => head.frame(23, message),
+            Self::DescribeConfigs(message) => head.frame(32, message),
+            Self::AlterConfigs(message) => head.frame(33, message),
+            Self::DescribeLogDirs(message) => head.frame(35, message),
+            Self::CreatePartitions(message) => head.frame(37, message),
+            Self::IncrementalAlterConfigs(message) => head.frame(44, message),
+            Self::DescribeCluster(message) => head.frame(60, message),
+            Self::ListConfigResources(message) => head.frame(74, message),
+            Self::DescribeTopicPartitions(message) => head.frame(75, message),
+        }
+    }
+}
+
+/// What a frame needs besides its message.
+struct Head {
+    correlation_id: i32,
+    api_version: i16,
+}
+
+impl Head {
+    fn frame<M: Encodable>(&self, api_key: i16, message: &M) -> Result<Bytes, EncodeError> {
+        let failed = |error: &dyn std::fmt::Display| EncodeError(error.to_string());
+        let flexible = api::spec(api_key)
+            .is_some_and(|spec| spec.has_flexible_response_header(self.api_version));
+        let body_bytes = message.compute_size(self.api_version).map_err(|error| failed(&error))?;
+        let length = size_of::<i32>() + usize::from(flexible) + body_bytes;
+        let mut out = BytesMut::with_capacity(size_of::<i32>() + length);
+        out.put_i32(i32::try_from(length).map_err(|error| failed(&error))?);
+        out.put_i32(self.correlation_id);
+        if flexible {
+            out.put_u8(0);
+        }
+        message.encode(&mut out, self.api_version).map_err(|error| failed(&error))?;
+        assert_eq!(out.len(), size_of::<i32>() + length, "the codec wrote what it announced");
+        Ok(out.freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_is_flexible_except_for_api_versions() {
+        let encode = |response: Response, version| response.encode(7, version).unwrap();
+        let versions = m::ApiVersionsResponse::default().with_error_code(35);
+        let bytes = encode(Response::ApiVersions(versions.clone()), 0);
+        assert_eq!(bytes.as_ref(), [0, 0, 0, 10, 0, 0, 0, 7, 0, 35, 0, 0, 0, 0]);
+        let bytes = encode(Response::ApiVersions(versions), 3);
+        assert_eq!(bytes.as_ref(), [0, 0, 0, 12, 0, 0, 0, 7, 0, 35, 1, 0, 0, 0, 0, 0]);
+        let records = m::DeleteRecordsResponse::default;
+        let bytes = encode(Response::DeleteRecords(records()), 1);
+        assert_eq!(bytes.as_ref(), [0, 0, 0, 12, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let bytes = encode(Response::DeleteRecords(records()), 2);
+        assert_eq!(bytes.as_ref(), [0, 0, 0, 11, 0, 0, 0, 7, 0, 0, 0, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_field_that_the_version_lacks_is_an_error() {
+        let response = m::FindCoordinatorResponse::default()
+            .with_coordinators(vec![m::find_coordinator_response::Coordinator::default()]);
+        assert!(Response::FindCoordinator(response.clone()).encode(1, 4).is_ok());
+        assert!(Response::FindCoordinator(response).encode(1, 3).is_err());
     }
 }
