@@ -3,5 +3,6 @@
 //! The only crate that names openraft. It knows bytes, not topics, groups or wire messages.
 
 pub mod direct;
+mod high_watermark;
 pub mod replica;
 pub mod replicated_state;

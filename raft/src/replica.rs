@@ -1,4 +1,14 @@
 //! The seam between a partition and its log: with one replica direct, with more through Raft.
+//!
+//! It must never name a topic, a wire code or a type of openraft. Whoever holds a [`Replica`] cannot
+//! tell which implementation it is; what all of them promise is written at the trait and checked by
+//! `raft/tests/conformance`.
+//!
+//! ```text
+//! log_start_offset      last_stable_offset     high_watermark       log_end_offset
+//!        │ readable by all      │ read_uncommitted     │ not committed     │
+//!        ├──────────────────────┼──────────────────────┼───────────────────┤
+//! ```
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,6 +32,8 @@ pub struct Leadership {
     pub is_local: bool,
 }
 
+/// A consistent copy of a replica's pointers; see the file header for the picture.
+///
 /// `log_start_offset <= last_stable_offset <= high_watermark <= log_end_offset`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplicaPointers {
@@ -35,12 +47,31 @@ pub struct ReplicaPointers {
     pub log_end_offset: Offset,
 }
 
-/// Told of what becomes of a replica, in order, from whatever thread found out. Must be quick and
-/// must not call back into the replica's `produce`.
+impl ReplicaPointers {
+    /// Checks the order of the pointers.
+    ///
+    /// # Panics
+    /// If it is broken: then no read of this partition can be trusted.
+    pub fn validate(&self) {
+        assert!(
+            self.log_start_offset <= self.last_stable_offset
+                && self.last_stable_offset <= self.high_watermark
+                && self.high_watermark <= self.log_end_offset,
+            "the pointers of a replica are out of order: {self:?}"
+        );
+    }
+}
+
+/// Told of what becomes of a replica.
+///
+/// Calls come one at a time and in order, from whatever thread found out: mostly the flusher's, on
+/// which every partition of the disk waits. An implementation MUST be quick, MUST NOT block, and
+/// MUST NOT call `produce` or `set_listener` of the replica; reading its pointers is fine.
 pub trait ReplicaListener: Send + Sync {
     /// The high watermark moved up to this (exclusive).
     fn committed(&self, high_watermark: Offset);
     /// Leadership was lost or the log failed: what is not committed yet has an unknown outcome.
+    /// Told once, and the last thing told.
     fn lost(&self);
 }
 
@@ -76,13 +107,21 @@ pub enum DeleteRecordsError {
 
 /// One replica of a partition.
 ///
-/// Contract, which the conformance suite checks for each implementation:
-/// * `produce` MUST assign offsets in the order of its calls, without a gap, and MUST NOT block on a
-///   disk or a peer. A returned [`Appended`] is committed once the listener has been told a high
-///   watermark at or above its `next_offset`; until then its outcome is unknown.
-/// * The high watermark MUST NOT go back, also not over a restart that loses no synced data.
-/// * No two contents may ever stand under one (leader epoch, offset), over any crash.
-/// * After [`ReplicaListener::lost`] nothing more is told, and `produce` fails.
+/// # Contract
+/// Methods MAY be called from any thread at the same time.
+///
+/// **Order.** `produce` MUST assign offsets in the order of its calls, without a gap, and MUST NOT
+/// block on a disk or a peer. A duplicate of an idempotent producer gets the offsets of the first.
+///
+/// **Commit.** A returned [`Appended`] is committed once the listener has been told a high watermark
+/// at or above its `next_offset`; until then its outcome is unknown: it MAY be read after a crash.
+/// Nothing above the high watermark may be shown to a client.
+///
+/// **Crash.** The high watermark MUST NOT go back, also not over a restart that loses no synced
+/// data. No two contents may ever stand under one (leader epoch, offset), over any crash.
+///
+/// **Failure.** After [`ReplicaListener::lost`] nothing more is told to that listener, `produce`
+/// fails, and what was committed before stays readable where the log allows it.
 pub trait Replica: Send + Sync + 'static {
     /// Appends a validated batch as leader.
     ///
@@ -99,13 +138,22 @@ pub trait Replica: Send + Sync + 'static {
     /// The log, for reads below the pointers. Appending to it directly is forbidden.
     fn log(&self) -> &Arc<Log>;
 
-    /// Sets who is told; told the present state at once. The last call wins.
+    /// Sets who is told. The last call wins. Before this returns the listener has been told the
+    /// present high watermark, and `lost` if that is the state; news of another thread come after.
     fn set_listener(&self, listener: Arc<dyn ReplicaListener>);
 
     /// Makes everything below `before` unreadable; [`Offset::NONE`] means the high watermark.
-    /// Returns the new log start offset once it is durable.
+    /// Returns the new log start offset once it is durable; an offset below the present one changes
+    /// nothing and returns that.
+    ///
+    /// # Errors
+    /// [`DeleteRecordsError::BeyondHighWatermark`]; [`ReadError::OutOfRange`] for any other negative
+    /// offset.
     fn delete_records(&self, before: Offset) -> SeamFuture<'_, Result<Offset, DeleteRecordsError>>;
 
     /// Applies the log's retention at `now`; returns how many bytes left the log.
+    ///
+    /// # Errors
+    /// The log's.
     fn apply_retention(&self, now: Timestamp) -> SeamFuture<'_, Result<u64, ReadError>>;
 }
