@@ -6,7 +6,9 @@ use std::time::Duration;
 use protocol::types::Offset;
 
 use crate::device::Device;
+use crate::file_cache::FileCache;
 use crate::flusher::Flusher;
+use crate::space::SpaceGuard;
 use crate::tail_cache::TailCache;
 
 /// What all logs of one data directory share.
@@ -14,6 +16,10 @@ use crate::tail_cache::TailCache;
 pub(crate) struct LogEnvironment {
     /// The disk.
     pub(crate) device: Arc<dyn Device>,
+    /// Open files of all logs.
+    pub(crate) files: Arc<FileCache>,
+    /// Lets appends in while the disk has space.
+    pub(crate) space: Arc<SpaceGuard>,
     /// Writes and syncs for all logs of the disk.
     pub(crate) flusher: Arc<Flusher>,
     /// Recent batches of all logs.

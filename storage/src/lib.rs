@@ -10,13 +10,17 @@
 //! ```
 //! `log_start_offset <= recovery_point <= written_end <= log_end_offset`, asserted where they move.
 
+mod checkpoint;
 pub mod config;
 pub mod data_dir;
 pub mod device;
 pub mod environment;
 pub mod error;
-pub(crate) mod flusher;
+mod file_cache;
+mod flusher;
 pub mod log;
+mod mmap;
 pub mod read;
-pub(crate) mod tail_cache;
+mod space;
+mod tail_cache;
 pub mod validate;

@@ -1,0 +1,163 @@
+//! The disk guard: refuses appends before the disk is full, and lets them in again by itself.
+//!
+//! A disk that is really full fails writes half-way, so the guard must close early, also against a
+//! burst between two looks at the file system. It therefore counts what was admitted and not yet
+//! written against the free bytes of the last look:
+//!
+//! ```text
+//! available = free bytes at the last look + bytes settled before it - bytes admitted ever
+//! full      : available < free_bytes_min, until available >= 2 * free_bytes_min at a look
+//! ```
+//!
+//! It guards appends alone; reads, deletes and retention never ask.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::device::{Device, Space};
+
+/// The free space of one data directory's file system, as appends may use it.
+#[derive(Debug)]
+pub(crate) struct SpaceGuard {
+    device: Arc<dyn Device>,
+    path: PathBuf,
+    free_bytes_min: u64,
+    free_bytes: AtomicU64,
+    total_bytes: AtomicU64,
+    /// What may be admitted in all, counted from the start of the process.
+    admissible_bytes: AtomicU64,
+    admitted_bytes: AtomicU64,
+    settled_bytes: AtomicU64,
+    is_full: AtomicBool,
+}
+
+impl SpaceGuard {
+    /// Looks at the file system that holds `path` for the first time.
+    ///
+    /// # Errors
+    /// Those of [`Device::space`].
+    pub(crate) fn new(
+        device: Arc<dyn Device>,
+        path: PathBuf,
+        free_bytes_min: u64,
+    ) -> io::Result<Self> {
+        let guard = Self {
+            device,
+            path,
+            free_bytes_min,
+            free_bytes: AtomicU64::new(0),
+            total_bytes: AtomicU64::new(0),
+            admissible_bytes: AtomicU64::new(0),
+            admitted_bytes: AtomicU64::new(0),
+            settled_bytes: AtomicU64::new(0),
+            is_full: AtomicBool::new(false),
+        };
+        guard.look()?;
+        // A start between the two watermarks accepts writes: nobody was refused before.
+        guard.is_full.store(guard.available_bytes() < free_bytes_min, Ordering::Relaxed);
+        Ok(guard)
+    }
+
+    /// Whether appends are refused.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Asks to write `bytes` and counts them if it may. Each admitted byte MUST be settled once.
+    #[must_use]
+    pub(crate) fn admit(&self, bytes: u64) -> bool {
+        if self.is_full() {
+            return false;
+        }
+        self.admitted_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.available_bytes() < self.free_bytes_min {
+            self.close();
+        }
+        true
+    }
+
+    /// `bytes` of what was admitted have been written or given up.
+    pub(crate) fn settle(&self, bytes: u64) {
+        let settled = self.settled_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        debug_assert!(settled <= self.admitted_bytes.load(Ordering::Relaxed), "settled twice");
+    }
+
+    /// A write found the disk full whatever was counted: refuse until a look finds space.
+    pub(crate) fn found_full(&self) {
+        self.close();
+    }
+
+    /// Asks the file system. To be called about once a second, and after deletes.
+    ///
+    /// # Errors
+    /// Those of [`Device::space`]; the last figures stay in force.
+    pub(crate) fn look(&self) -> io::Result<()> {
+        // Before the look: what is settled during it may be counted twice, never left out.
+        let settled = self.settled_bytes.load(Ordering::Relaxed);
+        let Space { free_bytes, total_bytes } = self.device.space(&self.path)?;
+        self.free_bytes.store(free_bytes, Ordering::Relaxed);
+        self.total_bytes.store(total_bytes, Ordering::Relaxed);
+        self.admissible_bytes.store(free_bytes.saturating_add(settled), Ordering::Relaxed);
+        let available = self.available_bytes();
+        if available < self.free_bytes_min {
+            self.close();
+        } else if available >= self.free_bytes_min.saturating_mul(2)
+            && self.is_full.swap(false, Ordering::Relaxed)
+        {
+            tracing::info!(free_bytes, path = %self.path.display(), "accepting writes again");
+        }
+        Ok(())
+    }
+
+    /// Free bytes at the last look.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.free_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Size of the file system at the last look.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.total_bytes.load(Ordering::Relaxed)
+    }
+
+    fn available_bytes(&self) -> u64 {
+        let admitted = self.admitted_bytes.load(Ordering::Relaxed);
+        self.admissible_bytes.load(Ordering::Relaxed).saturating_sub(admitted)
+    }
+
+    fn close(&self) {
+        if !self.is_full.swap(true, Ordering::Relaxed) {
+            let (free_bytes, free_bytes_min) = (self.free_bytes(), self.free_bytes_min);
+            let path = self.path.display();
+            tracing::warn!(free_bytes, free_bytes_min, %path, "disk almost full: refusing writes");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::os::OsDevice;
+
+    #[test]
+    fn a_burst_between_two_looks_closes_the_guard_and_a_look_opens_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_owned();
+        let guard = SpaceGuard::new(Arc::new(OsDevice), path, 1 << 20).unwrap();
+        assert!(!guard.is_full());
+        // As much as the disk holds: the batch is let in, what follows is not.
+        let burst = guard.total_bytes();
+        assert!(guard.admit(burst));
+        assert!(!guard.admit(1));
+        // A look cannot help while the bytes still wait to be written.
+        guard.look().unwrap();
+        assert!(guard.is_full());
+        guard.settle(burst);
+        guard.look().unwrap();
+        assert!(guard.admit(1));
+        guard.settle(1);
+        guard.found_full();
+        assert!(!guard.admit(1));
+    }
+}
