@@ -16,6 +16,8 @@
 //!
 //! This file never decodes records and never allocates in proportion to its input.
 
+pub mod builder;
+
 use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 /// Bytes of a batch before its records.
@@ -112,6 +114,12 @@ impl Attributes {
     #[must_use]
     pub const fn with_log_append_time(self) -> Self {
         Self(self.0 | LOG_APPEND_TIME)
+    }
+
+    /// The same attributes with the transactional bit set.
+    #[must_use]
+    pub const fn with_transactional(self) -> Self {
+        Self(self.0 | TRANSACTIONAL)
     }
 
     /// The same attributes with the control bit set.
@@ -251,6 +259,27 @@ impl BatchHeader {
         out
     }
 
+    /// The checksum of this header's covered part followed by `body`, the records as they are stored.
+    #[must_use]
+    pub fn recompute_crc(&self, body: &[u8]) -> u32 {
+        let header = self.encode();
+        let (_outside, covered) = header.split_at(CRC_START);
+        crc32c::crc32c_append(crc32c::crc32c(covered), body)
+    }
+
+    /// The header with the length and the checksum that fit `body`: what ends every rewrite of a
+    /// covered field or of the records.
+    ///
+    /// # Panics
+    /// If `body` has more than 2 GiB.
+    #[must_use]
+    pub fn sealed(mut self, body: &[u8]) -> Self {
+        self.length = i32::try_from(HEADER_BYTES - LENGTH_END + body.len())
+            .expect("a batch is smaller than 2 GiB");
+        self.crc = self.recompute_crc(body);
+        self
+    }
+
     /// Bytes of the whole batch, header included.
     #[must_use]
     pub fn batch_bytes(&self) -> usize {
@@ -301,3 +330,6 @@ pub fn check_crc(batch: &[u8]) -> Result<BatchHeader, BatchError> {
         Err(BatchError::Crc { stored: header.crc, computed })
     }
 }
+
+#[cfg(test)]
+mod tests;

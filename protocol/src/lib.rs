@@ -3,6 +3,7 @@
 //! This crate knows no other crate of ours, no file, no clock, no configuration and no async
 //! runtime. Everything it reads is hostile: it checks every length before it allocates.
 #![warn(clippy::indexing_slicing)]
+#![cfg_attr(test, expect(clippy::indexing_slicing, reason = "a test may panic"))]
 
 pub mod api;
 pub mod batch;
@@ -15,3 +16,4 @@ pub mod request;
 pub mod response;
 pub mod topic;
 pub mod types;
+mod varint;

@@ -58,6 +58,7 @@ pub struct RequestHeader {
 
 /// What a frame turned out to be.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once; a box would cost each request one more")]
 pub enum Decoded {
     /// A request to serve.
     Request(RequestHeader, Request),
