@@ -1,2 +1,99 @@
 //! The one table from our errors to Kafka's wire codes.
+//!
+//! Every `match` names every variant, so that a new error cannot reach a client without a decision
+//! made here. Two rules hold throughout: an unknown outcome gets a code that clients retry, and
+//! nothing on the produce path becomes UNKNOWN_SERVER_ERROR, which makes producers give up.
 #![deny(clippy::wildcard_enum_match_arm)]
+
+use protocol::error_code::ErrorCode;
+use protocol::topic::TopicNameError;
+use raft::replica::{DeleteRecordsError, ProduceError};
+use raft::replicated_state::ProposeError;
+use storage::error::{AppendError, ReadError};
+use storage::validate::BatchRejection;
+
+use crate::partitions::LookupError;
+use crate::settings::SettingError;
+
+/// A refused append; nothing is in the log.
+pub(crate) const fn append(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+        AppendError::FencedProducer { .. } => ErrorCode::InvalidProducerEpoch,
+        AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
+        // Retriable, and clients know that nothing was kept.
+        AppendError::Busy { .. } => ErrorCode::NotEnoughReplicas,
+        AppendError::DiskFull | AppendError::Failed(_) => ErrorCode::KafkaStorageError,
+        // The topic is being deleted or the process stops: the client asks for metadata again.
+        AppendError::Closed => ErrorCode::NotLeaderOrFollower,
+    }
+}
+
+/// A refused read.
+pub(crate) const fn read(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        ReadError::Failed(_) => ErrorCode::KafkaStorageError,
+        ReadError::Closed => ErrorCode::NotLeaderOrFollower,
+    }
+}
+
+/// A batch that breaks a rule (behaviours 13 to 17).
+pub(crate) const fn batch(rejection: &BatchRejection) -> ErrorCode {
+    match rejection {
+        BatchRejection::Corrupt(_) => ErrorCode::CorruptMessage,
+        BatchRejection::InvalidRecord { .. } => ErrorCode::InvalidRecord,
+        BatchRejection::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        BatchRejection::InvalidTimestamp { .. } => ErrorCode::InvalidTimestamp,
+        BatchRejection::UnsupportedCodec => ErrorCode::UnsupportedCompressionType,
+    }
+}
+
+/// A partition that cannot be used here.
+pub(crate) const fn lookup(error: &LookupError) -> ErrorCode {
+    match error {
+        LookupError::Unknown => ErrorCode::UnknownTopicOrPartition,
+        LookupError::Offline(_) => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// A refused produce; nothing is in the log.
+pub(crate) const fn produce(error: &ProduceError) -> ErrorCode {
+    match error {
+        ProduceError::NotLeader(_) => ErrorCode::NotLeaderOrFollower,
+        ProduceError::Append(error) => append(error),
+    }
+}
+
+/// Records that were not deleted.
+pub(crate) const fn delete_records(error: &DeleteRecordsError) -> ErrorCode {
+    match error {
+        DeleteRecordsError::NotLeader(_) => ErrorCode::NotLeaderOrFollower,
+        DeleteRecordsError::BeyondHighWatermark { .. } => ErrorCode::OffsetOutOfRange,
+        DeleteRecordsError::Log(error) => read(error),
+    }
+}
+
+/// A change of the metadata without an answer.
+pub(crate) const fn propose(error: &ProposeError) -> ErrorCode {
+    match error {
+        ProposeError::NotLeader(_) => ErrorCode::NotController,
+        ProposeError::Unknown(_) => ErrorCode::RequestTimedOut,
+        ProposeError::Stopped(_) => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// A value that its setting does not accept.
+pub(crate) const fn setting(_error: &SettingError) -> ErrorCode {
+    ErrorCode::InvalidConfig
+}
+
+/// A name that no topic may have.
+pub(crate) const fn topic_name(error: &TopicNameError) -> ErrorCode {
+    match error {
+        TopicNameError::Empty
+        | TopicNameError::Dots
+        | TopicNameError::TooLong(_)
+        | TopicNameError::Illegal(_) => ErrorCode::InvalidTopic,
+    }
+}

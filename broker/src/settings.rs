@@ -1,46 +1,23 @@
-//! The table of Kafka-named settings: name, type, default, scope, documentation. It feeds the
-//! configuration parser, DescribeConfigs and the documentation.
+//! Kafka-named settings: the tables of all names, the check of a value, and the typed views that the
+//! rest of the broker reads. Nothing outside this module interprets the text of a setting.
+//!
+//! A topic setting is decided by the strongest layer that has it: the topic's own override, then the
+//! broker setting that is its synonym as changed at run time for this broker, then as changed for all
+//! brokers, then as given at start, then the default of the table.
 
-use std::collections::BTreeMap;
-use storage::config::LogConfig;
-use storage::validate::BatchRules;
+mod broker;
+mod lookup;
+mod parse;
+mod row;
+mod table;
+mod topic;
 
-/// Kafka's type of a setting's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "Kafka's names of types")]
-pub(crate) enum Kind {
-    Boolean,
-    String,
-    Int,
-    Short,
-    Long,
-    Double,
-    List,
-    Class,
-    Password,
-}
-
-/// One row of the table.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Setting {
-    /// Kafka's name.
-    pub(crate) name: &'static str,
-    /// Type.
-    pub(crate) kind: Kind,
-    /// Default in Kafka's text form; `None` where Kafka's default is null.
-    pub(crate) default: Option<&'static str>,
-    /// For a topic setting, the broker setting that is its default (`log.retention.ms`).
-    pub(crate) broker_synonym: Option<&'static str>,
-    /// Whether it may be changed while the broker runs.
-    pub(crate) dynamic: bool,
-    /// One or two sentences of our own.
-    pub(crate) documentation: &'static str,
-}
-
-/// All settings of a broker.
-pub(crate) const BROKER_SETTINGS: &[Setting] = &[];
-/// All settings of a topic.
-pub(crate) const TOPIC_SETTINGS: &[Setting] = &[];
+pub(crate) use broker::BrokerSettings;
+pub(crate) use lookup::Values;
+pub(crate) use parse::items;
+pub(crate) use row::{Kind, Setting, Update};
+pub(crate) use table::{BROKER_SETTINGS, TOPIC_SETTINGS, broker_setting, topic_setting};
+pub(crate) use topic::TopicSettings;
 
 /// A value that its setting does not accept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,50 +31,11 @@ pub(crate) struct SettingError {
     pub(crate) reason: String,
 }
 
-/// Typed view of a broker's static settings, checked once at start. Keeps the raw text for
-/// DescribeConfigs.
-#[derive(Debug, Clone)]
-pub(crate) struct BrokerSettings {
-    /// As given by file, environment or flags, by Kafka's name; only what was given.
-    pub(crate) given: BTreeMap<String, String>,
-    pub(crate) num_partitions: i32,
-    pub(crate) default_replication_factor: i16,
-    pub(crate) auto_create_topics_enable: bool,
-    pub(crate) delete_topic_enable: bool,
-    pub(crate) fetch_max_bytes: i32,
-    pub(crate) socket_request_max_bytes: i32,
-    pub(crate) connections_max_idle: std::time::Duration,
-    pub(crate) max_fetch_sessions: usize,
-    pub(crate) retention_check_interval: std::time::Duration,
-    pub(crate) producer_id_expiration: std::time::Duration,
+/// Names among `given` that change nothing here: Kafka's that are not honoured, and unknown ones.
+pub(crate) fn without_effect(given: &Values) -> Vec<&str> {
+    let idle = |name: &&str| broker_setting(name).is_none_or(|setting| !setting.honoured);
+    given.keys().map(String::as_str).filter(idle).collect()
 }
 
-impl BrokerSettings {
-    /// Checks `given`. Unknown names are the caller's business (see `BROKER_SETTINGS`).
-    pub(crate) fn new(_given: BTreeMap<String, String>) -> Result<Self, SettingError> {
-        todo!()
-    }
-}
-
-/// Typed view of one topic's effective settings: topic override, else dynamic broker default, else
-/// static broker setting, else Kafka's default.
-#[derive(Debug, Clone)]
-pub(crate) struct TopicSettings {
-    /// For the log.
-    pub(crate) log: LogConfig,
-    /// For validation.
-    pub(crate) rules: BatchRules,
-    /// `min.insync.replicas`.
-    pub(crate) min_insync_replicas: i16,
-}
-
-impl TopicSettings {
-    /// Resolves; `overrides` and `dynamic` are known to be legal (checked when they were set).
-    pub(crate) fn resolve(
-        _overrides: &BTreeMap<String, String>,
-        _dynamic: &BTreeMap<String, String>,
-        _static: &BrokerSettings,
-    ) -> Result<Self, SettingError> {
-        todo!()
-    }
-}
+#[cfg(test)]
+mod tests;

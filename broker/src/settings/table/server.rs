@@ -1,0 +1,95 @@
+//! The process and its network: listeners, threads, connections, quotas, metrics.
+//!
+//! Names, types, defaults and ranges are those of Apache Kafka 4.3; the sentences are ours. Sorted by
+//! name. A row without `honoured` is accepted and changes nothing here.
+
+use crate::settings::row::{Setting, class, int, list, long, string};
+
+/// The rows.
+#[rustfmt::skip]
+pub(super) const SERVER: &[Setting] = &[
+    list("advertised.listeners").honoured()
+        .doc(""),
+    int("background.threads").default("10").at_least(1).cluster_wide()
+        .doc(""),
+    int("broker.id").default("-1").honoured()
+        .doc(""),
+    string("broker.rack").honoured()
+        .doc(""),
+    class("client.quota.callback.class")
+        .doc(""),
+    list("config.providers").default("").cluster_wide()
+        .doc(""),
+    long("connections.max.idle.ms").default("600000").honoured()
+        .doc(""),
+    int("delete.records.purgatory.purge.interval.requests").default("1")
+        .doc(""),
+    list("early.start.listeners")
+        .doc(""),
+    int("fetch.purgatory.purge.interval.requests").default("1000")
+        .doc(""),
+    string("inter.broker.listener.name")
+        .doc(""),
+    int("kafka.metrics.polling.interval.secs").default("10").at_least(1)
+        .doc(""),
+    list("kafka.metrics.reporters").default("")
+        .doc(""),
+    string("listener.security.protocol.map").default("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT").per_broker()
+        .doc(""),
+    list("listeners").default("PLAINTEXT://:9092").per_broker().honoured()
+        .doc(""),
+    int("max.connection.creation.rate").default("2147483647").at_least(0).cluster_wide()
+        .doc(""),
+    int("max.connections").default("2147483647").at_least(0).cluster_wide()
+        .doc(""),
+    int("max.connections.per.ip").default("2147483647").at_least(0).cluster_wide()
+        .doc(""),
+    string("max.connections.per.ip.overrides").default("").cluster_wide()
+        .doc(""),
+    int("max.incremental.fetch.session.cache.slots").default("1000").at_least(0).honoured()
+        .doc(""),
+    int("max.request.partition.size.limit").default("2000").at_least(1).honoured()
+        .doc(""),
+    list("metric.reporters").default("org.apache.kafka.common.metrics.JmxReporter").cluster_wide()
+        .doc(""),
+    int("metrics.num.samples").default("2").at_least(1)
+        .doc(""),
+    string("metrics.recording.level").default("INFO")
+        .doc(""),
+    long("metrics.sample.window.ms").default("30000").at_least(1)
+        .doc(""),
+    int("node.id").at_least(0).honoured()
+        .doc(""),
+    int("num.io.threads").default("8").at_least(1).cluster_wide()
+        .doc(""),
+    int("num.network.threads").default("3").at_least(1).cluster_wide()
+        .doc(""),
+    int("producer.purgatory.purge.interval.requests").default("1000")
+        .doc(""),
+    long("queued.max.request.bytes").default("-1")
+        .doc(""),
+    int("queued.max.requests").default("500").at_least(1)
+        .doc(""),
+    int("quota.window.num").default("11").at_least(1)
+        .doc(""),
+    int("quota.window.size.seconds").default("1").at_least(1)
+        .doc(""),
+    int("request.timeout.ms").default("30000")
+        .doc(""),
+    long("server.max.startup.time.ms").default("9223372036854775807").at_least(0).internal()
+        .doc(""),
+    long("socket.connection.setup.timeout.max.ms").default("30000")
+        .doc(""),
+    long("socket.connection.setup.timeout.ms").default("10000")
+        .doc(""),
+    int("socket.listen.backlog.size").default("50").at_least(1)
+        .doc(""),
+    int("socket.receive.buffer.bytes").default("102400")
+        .doc(""),
+    int("socket.request.max.bytes").default("104857600").at_least(1).honoured()
+        .doc(""),
+    int("socket.send.buffer.bytes").default("102400")
+        .doc(""),
+    int("telemetry.max.bytes").default("1048576").at_least(1)
+        .doc(""),
+];
