@@ -27,7 +27,7 @@ pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// Why a small file was not read or written.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CheckpointError {
+pub enum CheckpointError {
     /// The operating system refused.
     #[error("{path}: {operation} failed: {cause}", path = path.display())]
     Io {
@@ -81,7 +81,7 @@ impl From<CheckpointError> for OpenError {
 /// # Errors
 /// [`CheckpointError::Io`]: the old content is still there, unless the last sync failed, when either
 /// may be.
-pub(crate) fn write_atomic(
+pub fn write_atomic(
     device: &dyn Device,
     path: &Path,
     bytes: &[u8],
@@ -107,7 +107,7 @@ pub(crate) fn write_atomic(
 ///
 /// # Errors
 /// [`CheckpointError::Io`], and [`CheckpointError::Malformed`] if it is larger than any we write.
-pub(crate) fn read_whole(
+pub fn read_whole(
     device: &dyn Device,
     path: &Path,
 ) -> Result<Option<Vec<u8>>, CheckpointError> {

@@ -8,6 +8,7 @@ use protocol::types::BrokerId;
 use uuid::Uuid;
 
 use crate::config::LogConfig;
+use crate::device::Device;
 use crate::error::OpenError;
 use crate::log::Log;
 
@@ -67,6 +68,12 @@ impl DataDir {
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &PathBuf {
+        todo!()
+    }
+
+    /// The disk that it is on, for files in it that are no partition's log.
+    #[must_use]
+    pub fn device(&self) -> &Arc<dyn Device> {
         todo!()
     }
 

@@ -10,7 +10,7 @@
 //! ```
 //! `log_start_offset <= recovery_point <= written_end <= log_end_offset`, asserted where they move.
 
-mod checkpoint;
+pub mod checkpoint;
 pub mod config;
 pub mod data_dir;
 pub mod device;
