@@ -1,5 +1,6 @@
 //! Names and ids of topics and partitions, checked once where they enter.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -64,6 +65,14 @@ impl TopicName {
     pub fn collides_with(&self, other: &Self) -> bool {
         let fold = |c: u8| if c == b'.' { b'_' } else { c };
         self.0.len() == other.0.len() && self.0.bytes().map(fold).eq(other.0.bytes().map(fold))
+    }
+}
+
+/// Tables by name are searched by a request's string without copying it first. Comparison and hash
+/// are those of the string.
+impl Borrow<str> for TopicName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
