@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::fetch_session::FetchSessions;
 use crate::partitions::Partitions;
+use crate::read_pool::ReadPool;
 use crate::settings::BrokerSettings;
 
 /// The running broker.
@@ -22,6 +23,8 @@ pub(crate) struct Broker {
     pub(crate) partitions: Arc<Partitions>,
     /// Incremental fetch sessions.
     pub(crate) fetch_sessions: FetchSessions,
+    /// For reads that wait for the disk.
+    pub(crate) read_pool: ReadPool,
     /// Time.
     pub(crate) clock: Arc<dyn Clock>,
 }

@@ -12,6 +12,7 @@ use raft::replicated_state::ProposeError;
 use storage::error::{AppendError, ReadError};
 use storage::validate::BatchRejection;
 
+use crate::partition::epochs::EpochRefusal;
 use crate::partitions::LookupError;
 use crate::settings::SettingError;
 
@@ -95,5 +96,14 @@ pub(crate) const fn topic_name(error: &TopicNameError) -> ErrorCode {
         | TopicNameError::Dots
         | TopicNameError::TooLong(_)
         | TopicNameError::Illegal(_) => ErrorCode::InvalidTopic,
+    }
+}
+
+/// A leader epoch that does not fit, or a replica that does not lead (KIP-320).
+pub(crate) const fn leader_epoch(refusal: EpochRefusal) -> ErrorCode {
+    match refusal {
+        EpochRefusal::Fenced(_) => ErrorCode::FencedLeaderEpoch,
+        EpochRefusal::Unknown => ErrorCode::UnknownLeaderEpoch,
+        EpochRefusal::NotLeader(_) => ErrorCode::NotLeaderOrFollower,
     }
 }

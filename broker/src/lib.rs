@@ -10,5 +10,8 @@ mod fetch_session;
 mod handlers;
 mod partition;
 mod partitions;
+mod read_pool;
 mod reply;
+mod resolve;
+mod retention;
 mod settings;

@@ -1,16 +1,34 @@
 //! The partitions that this broker keeps: open, look up, delete.
+//!
+//! Opened and deleted by the reconciler's thread, one call at a time; looked up by every request.
+//! A log that cannot be opened takes its own partition offline and nothing else. The lock is never
+//! held while the disk is touched.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use protocol::topic::TopicId;
-use protocol::types::PartitionId;
-use storage::data_dir::LogName;
+use protocol::types::{BrokerId, PartitionId};
+use raft::replica::ReplicaListener;
+use storage::data_dir::{DataDir, LogName};
 
 use crate::partition::Partition;
 use crate::settings::TopicSettings;
 
 /// All local partitions.
-pub(crate) struct Partitions {}
+pub(crate) struct Partitions {
+    data_dir: Arc<DataDir>,
+    broker_id: BrokerId,
+    entries: RwLock<HashMap<(TopicId, PartitionId), Entry>>,
+}
+
+/// One partition that has, or should have, a log here.
+#[derive(Debug, Clone)]
+enum Entry {
+    Online(Arc<Partition>),
+    Offline { name: LogName, reason: String },
+}
 
 /// Why a partition cannot be used here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,29 +42,104 @@ pub(crate) enum LookupError {
 }
 
 impl Partitions {
+    /// No partition yet: the reconciler opens those that the metadata asks for.
+    pub(crate) fn new(data_dir: Arc<DataDir>, broker_id: BrokerId) -> Self {
+        Self { data_dir, broker_id, entries: RwLock::default() }
+    }
+
+    /// The directory that all logs are in.
+    pub(crate) const fn data_dir(&self) -> &Arc<DataDir> {
+        &self.data_dir
+    }
+
     /// Finds an open partition by topic id and index.
     pub(crate) fn get(
         &self,
-        _topic: TopicId,
-        _partition: PartitionId,
+        topic: TopicId,
+        partition: PartitionId,
     ) -> Result<Arc<Partition>, LookupError> {
-        todo!()
+        match self.entries.read().get(&(topic, partition)) {
+            Some(Entry::Online(partition)) => Ok(partition.clone()),
+            Some(Entry::Offline { reason, .. }) => Err(LookupError::Offline(reason.clone())),
+            None => Err(LookupError::Unknown),
+        }
     }
+
     /// Opens (or creates) the log and makes the partition available, or records why it is offline.
-    /// Blocks on the disk: called by the reconciler on its own thread.
-    pub(crate) fn open(&self, _name: &LogName, _settings: TopicSettings) {
-        todo!()
+    /// Does nothing for one that is open. Blocks on the disk: called by the reconciler on its own
+    /// thread.
+    pub(crate) fn open(&self, name: &LogName, settings: TopicSettings) {
+        if self.get(name.topic_id, name.partition.partition).is_ok() {
+            return;
+        }
+        let entry = match self.data_dir.open_log(name, settings.log.clone()) {
+            Ok(log) => {
+                let replica = raft::direct::direct(log, self.broker_id);
+                Entry::Online(Arc::new(Partition::new(name.clone(), replica, settings)))
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                tracing::error!(partition = %name.partition, %reason, "a partition is offline");
+                Entry::Offline { name: name.clone(), reason }
+            }
+        };
+        self.entries.write().insert(key(name), entry);
     }
+
     /// Takes the partition away from clients, then deletes its log. Blocks on the disk.
-    pub(crate) fn delete(&self, _name: &LogName) {
-        todo!()
+    pub(crate) fn delete(&self, name: &LogName) {
+        let entry = self.entries.write().remove(&key(name));
+        if let Some(Entry::Online(partition)) = entry {
+            // Parked fetches find out that the partition is gone; nothing of it commits any more.
+            partition.waiters().lost();
+        }
+        if let Err(error) = self.data_dir.delete_log(name) {
+            tracing::warn!(partition = %name.partition, %error, "a deleted log stays on the disk");
+        }
     }
+
     /// Takes new settings into use.
-    pub(crate) fn set_settings(&self, _name: &LogName, _settings: TopicSettings) {
-        todo!()
+    pub(crate) fn set_settings(&self, name: &LogName, settings: TopicSettings) {
+        if let Ok(partition) = self.get(name.topic_id, name.partition.partition) {
+            partition.set_settings(settings);
+        }
     }
+
     /// What is known locally, open or offline.
     pub(crate) fn names(&self) -> Vec<LogName> {
-        todo!()
+        self.entries.read().values().map(|entry| entry.name().clone()).collect()
     }
+
+    /// Those that are open, also if their log has failed since.
+    pub(crate) fn online(&self) -> Vec<Arc<Partition>> {
+        let entries = self.entries.read();
+        let open = entries.values().filter_map(|entry| match entry {
+            Entry::Online(partition) => Some(partition.clone()),
+            Entry::Offline { .. } => None,
+        });
+        open.collect()
+    }
+
+    /// Those whose log could not be opened, and why.
+    pub(crate) fn offline(&self) -> Vec<(LogName, String)> {
+        let entries = self.entries.read();
+        let failed = entries.values().filter_map(|entry| match entry {
+            Entry::Online(_) => None,
+            Entry::Offline { name, reason } => Some((name.clone(), reason.clone())),
+        });
+        failed.collect()
+    }
+}
+
+impl Entry {
+    fn name(&self) -> &LogName {
+        match self {
+            Self::Online(partition) => &partition.name,
+            Self::Offline { name, .. } => name,
+        }
+    }
+}
+
+const fn key(name: &LogName) -> (TopicId, PartitionId) {
+    (name.topic_id, name.partition.partition)
 }

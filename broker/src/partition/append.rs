@@ -1,0 +1,91 @@
+//! The order-sensitive half of a produce: validate one batch and append it.
+//!
+//! Runs on the connection's task in the order of arrival and never blocks. When it refuses, nothing
+//! was appended.
+
+use bytes::Bytes;
+use protocol::types::Timestamp;
+use raft::replica::ProduceError;
+use storage::log::Appended;
+use storage::validate::{BatchRejection, validate};
+
+use super::Partition;
+use crate::settings::TopicSettings;
+
+/// The circumstances of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AppendTerms {
+    /// Whether the request's version may carry zstd (behaviour 13).
+    pub(crate) zstd_allowed: bool,
+    /// The broker's clock.
+    pub(crate) now: Timestamp,
+    /// For acks=-1: how many replicas the partition has; `None` where the client does not ask for
+    /// all in-sync replicas.
+    pub(crate) replicas_for_all: Option<usize>,
+}
+
+/// What became of a batch that was taken; its commit is still to come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Accepted {
+    /// Where it landed.
+    pub(crate) appended: Appended,
+    /// The broker's date of its records, [`Timestamp::NONE`] if they keep the client's.
+    pub(crate) log_append_time: Timestamp,
+}
+
+/// Why a batch was refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum AppendRefusal {
+    /// It breaks a rule.
+    #[error(transparent)]
+    Rejected(#[from] BatchRejection),
+    /// It belongs to a transaction, which nobody can have begun here.
+    #[error("transactions are not supported")]
+    Transactional,
+    /// Fewer in-sync replicas than `min.insync.replicas` asks for (behaviour 21).
+    #[error("{in_sync} replicas are in sync, min.insync.replicas asks for {wanted}")]
+    TooFewInSync {
+        /// How many there are.
+        in_sync: usize,
+        /// How many there must be.
+        wanted: usize,
+    },
+    /// The replica refused.
+    #[error(transparent)]
+    Produce(#[from] ProduceError),
+}
+
+impl Partition {
+    /// Validates `records` by the topic's rules and appends them.
+    pub(crate) fn append(
+        &self,
+        records: &Bytes,
+        terms: AppendTerms,
+    ) -> Result<Accepted, AppendRefusal> {
+        let settings = self.settings();
+        if let Some(replicas) = terms.replicas_for_all {
+            check_in_sync(&settings, replicas)?;
+        }
+        let batch = validate(records, &settings.rules, terms.zstd_allowed, terms.now)?;
+        if batch.header.attributes.is_transactional() {
+            return Err(AppendRefusal::Transactional);
+        }
+        let appended = self.replica.produce(batch, terms.now)?;
+        // The date of a duplicate's original is not known here; clients take -1 for their own.
+        let dated = settings.rules.log_append_time && !appended.duplicate;
+        let log_append_time = if dated { terms.now } else { Timestamp::NONE };
+        Ok(Accepted { appended, log_append_time })
+    }
+}
+
+/// Kafka caps `min.insync.replicas` at the replication factor (its `effectiveMinIsr`), so that a
+/// topic with one replica stays writable whatever the setting says. The direct replica is the one
+/// replica that is in sync.
+fn check_in_sync(settings: &TopicSettings, replicas: usize) -> Result<(), AppendRefusal> {
+    const IN_SYNC: usize = 1;
+    let wanted = usize::try_from(settings.min_insync_replicas).unwrap_or(0).min(replicas);
+    if IN_SYNC < wanted {
+        return Err(AppendRefusal::TooFewInSync { in_sync: IN_SYNC, wanted });
+    }
+    Ok(())
+}

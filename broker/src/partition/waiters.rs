@@ -1,0 +1,201 @@
+//! Who waits for a partition: produce requests for their commit, fetches for news.
+//!
+//! No lost wake-up: a produce registers the offset that it waits for and is refused if that is
+//! committed already, under the same lock that a commit takes. A fetch notes the version, reads, and
+//! registers with the version that it has seen; a registration of an old version is refused, so the
+//! fetch reads again. The replica moves its pointers before it tells the listener, hence whoever saw
+//! a version sees at least the pointers of that version.
+//!
+//! A commit costs the waiters that it wakes and nothing for those it does not: commit waits stand in
+//! the order of their offsets, watches are registered for one wake-up and taken away by it.
+//!
+//! Bounds: a commit wait belongs to one partition of one request in flight and goes with it. A watch
+//! is held weakly, one for each partition of a parked fetch or of a session; those that died are
+//! swept as the list grows, so that at most [`DEAD_WATCHES_MAX`] or as many as live ones remain.
+//!
+//! It must never call into the replica, nor wake anybody while it holds its lock.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use protocol::types::Offset;
+use raft::replica::ReplicaListener;
+
+use super::commit_wait::Countdown;
+use super::watch::{Slot, Watch};
+
+/// Watches that may have died before the list is swept, if fewer live.
+const DEAD_WATCHES_MAX: usize = 16;
+
+/// A point in a partition's life; every change of what a fetch could see moves it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Version(u64);
+
+/// What became of an offset that somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommitState {
+    /// Everything below it is committed.
+    Committed,
+    /// Not yet.
+    Pending,
+    /// Nobody will know: leadership was lost, or the log failed or was closed.
+    Lost,
+}
+
+/// Everybody who waits for one partition.
+#[derive(Debug)]
+pub(crate) struct Waiters {
+    /// Written under `state`'s lock, read without it.
+    version: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    high_watermark: Offset,
+    lost: bool,
+    /// By rising target.
+    commits: VecDeque<CommitEntry>,
+    watches: Vec<(Weak<Watch>, Slot)>,
+    sweep_at: usize,
+}
+
+#[derive(Debug)]
+struct CommitEntry {
+    /// Done once the high watermark is at or above this.
+    target: Offset,
+    countdown: Arc<Countdown>,
+}
+
+impl Default for Waiters {
+    fn default() -> Self {
+        Self {
+            version: AtomicU64::new(0),
+            state: Mutex::new(State {
+                high_watermark: Offset::ZERO,
+                lost: false,
+                commits: VecDeque::new(),
+                watches: Vec::new(),
+                sweep_at: DEAD_WATCHES_MAX,
+            }),
+        }
+    }
+}
+
+impl State {
+    fn commit_state(&self, target: Offset) -> CommitState {
+        if self.high_watermark >= target {
+            CommitState::Committed
+        } else if self.lost {
+            CommitState::Lost
+        } else {
+            CommitState::Pending
+        }
+    }
+
+    /// Takes the commit waits that are done away.
+    fn take_finished(&mut self) -> Vec<CommitEntry> {
+        let finished = if self.lost {
+            self.commits.len()
+        } else {
+            self.commits.partition_point(|entry| entry.target <= self.high_watermark)
+        };
+        self.commits.drain(..finished).collect()
+    }
+
+    fn take_watches(&mut self) -> Vec<(Weak<Watch>, Slot)> {
+        self.sweep_at = DEAD_WATCHES_MAX;
+        std::mem::take(&mut self.watches)
+    }
+}
+
+impl Waiters {
+    /// The present version: note it before looking at the partition's pointers.
+    pub(crate) fn version(&self) -> Version {
+        Version(self.version.load(Ordering::Acquire))
+    }
+
+    /// What became of `target`.
+    pub(crate) fn commit_state(&self, target: Offset) -> CommitState {
+        self.state.lock().commit_state(target)
+    }
+
+    /// Registers a wait for the high watermark to reach `target`. Unless the answer is `Pending`
+    /// nothing was registered.
+    pub(super) fn wait_for_commit(
+        &self,
+        target: Offset,
+        countdown: &Arc<Countdown>,
+    ) -> CommitState {
+        let mut state = self.state.lock();
+        let now = state.commit_state(target);
+        if now == CommitState::Pending {
+            countdown.add();
+            // Appends of several connections register almost in order: the place is near the end.
+            let at = state.commits.partition_point(|entry| entry.target <= target);
+            state.commits.insert(at, CommitEntry { target, countdown: countdown.clone() });
+        }
+        now
+    }
+
+    /// Takes a wait back whose request is gone. Its countdown may have been counted down already.
+    pub(super) fn forget_commit(&self, target: Offset, countdown: &Arc<Countdown>) {
+        let mut state = self.state.lock();
+        let first = state.commits.partition_point(|entry| entry.target < target);
+        let mut same = state.commits.range(first..).take_while(|entry| entry.target == target);
+        if let Some(at) = same.position(|entry| Arc::ptr_eq(&entry.countdown, countdown)) {
+            state.commits.remove(first + at);
+        }
+    }
+
+    /// Registers `watch` to be marked at the next change, once. `false` if the partition has changed
+    /// since `seen`: nothing was registered, look again.
+    #[must_use]
+    pub(crate) fn watch(&self, watch: &Arc<Watch>, slot: Slot, seen: Version) -> bool {
+        let mut state = self.state.lock();
+        // Under the lock no change can be under way, so that relaxed order is enough.
+        if self.version.load(Ordering::Relaxed) != seen.0 {
+            return false;
+        }
+        if state.watches.len() >= state.sweep_at {
+            state.watches.retain(|(watch, _)| watch.strong_count() > 0);
+            state.sweep_at = DEAD_WATCHES_MAX.max(2 * state.watches.len());
+        }
+        state.watches.push((Arc::downgrade(watch), slot));
+        true
+    }
+
+    /// Something other than the high watermark has changed that a fetch reports: the log start.
+    pub(crate) fn changed(&self) {
+        self.change(|_| {});
+    }
+
+    fn change(&self, apply: impl FnOnce(&mut State)) {
+        let (finished, watches) = {
+            let mut state = self.state.lock();
+            apply(&mut state);
+            self.version.fetch_add(1, Ordering::Release);
+            (state.take_finished(), state.take_watches())
+        };
+        for entry in finished {
+            entry.countdown.count_down();
+        }
+        for (watch, slot) in watches {
+            if let Some(watch) = watch.upgrade() {
+                watch.mark(slot);
+            }
+        }
+    }
+}
+
+impl ReplicaListener for Waiters {
+    fn committed(&self, high_watermark: Offset) {
+        self.change(|state| state.high_watermark = state.high_watermark.max(high_watermark));
+    }
+
+    fn lost(&self) {
+        self.change(|state| state.lost = true);
+    }
+}
