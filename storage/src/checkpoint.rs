@@ -81,11 +81,7 @@ impl From<CheckpointError> for OpenError {
 /// # Errors
 /// [`CheckpointError::Io`]: the old content is still there, unless the last sync failed, when either
 /// may be.
-pub fn write_atomic(
-    device: &dyn Device,
-    path: &Path,
-    bytes: &[u8],
-) -> Result<(), CheckpointError> {
+pub fn write_atomic(device: &dyn Device, path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(TEMPORARY_SUFFIX);
     let temporary = PathBuf::from(temporary);
@@ -107,10 +103,7 @@ pub fn write_atomic(
 ///
 /// # Errors
 /// [`CheckpointError::Io`], and [`CheckpointError::Malformed`] if it is larger than any we write.
-pub fn read_whole(
-    device: &dyn Device,
-    path: &Path,
-) -> Result<Option<Vec<u8>>, CheckpointError> {
+pub fn read_whole(device: &dyn Device, path: &Path) -> Result<Option<Vec<u8>>, CheckpointError> {
     let failed =
         |operation| move |cause| CheckpointError::Io { path: path.to_owned(), operation, cause };
     let file = match device.open(path, OpenMode::Read) {

@@ -1,18 +1,214 @@
-//! ListOffsets (API key 2).
+//! ListOffsets (API key 2): offsets by time, and the ends of a partition (behaviours 36 to 38).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use kafka_protocol::messages::ListOffsetsRequest;
+use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use protocol::error_code::ErrorCode;
+use protocol::response::Response;
+use protocol::types::{LeaderEpoch, Offset, Timestamp};
+use storage::error::ReadError;
 
+use crate::authorize::{Operation, Resource, authorize};
 use crate::broker::Broker;
 use crate::context::RequestContext;
-use crate::reply::Work;
+use crate::error_map;
+use crate::partition::Partition;
+use crate::partition::read::Isolation;
+use crate::reply::{Reply, Work};
+use crate::resolve::{self, TopicRef};
+
+/// What a client asks for instead of a time, and from which version on it may.
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const MAX_TIMESTAMP_SINCE: i16 = 7;
+const EARLIEST_LOCAL: i64 = -4;
+const EARLIEST_LOCAL_SINCE: i16 = 8;
+const LATEST_TIERED: i64 = -5;
+const LATEST_TIERED_SINCE: i16 = 9;
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
+const EARLIEST_PENDING_UPLOAD_SINCE: i16 = 11;
 
 /// Serves one request.
 pub(crate) fn handle(
-    _broker: &Arc<Broker>,
-    _context: &RequestContext,
-    _request: ListOffsetsRequest,
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    request: ListOffsetsRequest,
 ) -> Work {
-    todo!()
+    let Some(isolation) = Isolation::from_wire(request.isolation_level) else {
+        let level = request.isolation_level;
+        return Work::Done(Reply::Close(format!("ListOffsets asks for isolation level {level}")));
+    };
+    let (broker, context) = (broker.clone(), context.clone());
+    Work::later(async move {
+        let lookup = Lookup { broker, context, isolation };
+        Reply::Message(Response::ListOffsets(lookup.answer(request).await))
+    })
+}
+
+/// Where a partition's record for the wanted time stands.
+struct Found {
+    offset: Offset,
+    timestamp: Timestamp,
+    leader_epoch: LeaderEpoch,
+}
+
+impl Found {
+    /// No record of that time: not an error (behaviour 37).
+    const NOTHING: Self =
+        Self { offset: Offset::NONE, timestamp: Timestamp::NONE, leader_epoch: LeaderEpoch::NONE };
+
+    const fn end(offset: Offset, leader_epoch: LeaderEpoch) -> Self {
+        Self { offset, timestamp: Timestamp::NONE, leader_epoch }
+    }
+}
+
+/// What the whole request asks for.
+struct Lookup {
+    broker: Arc<Broker>,
+    context: RequestContext,
+    isolation: Isolation,
+}
+
+impl Lookup {
+    async fn answer(&self, request: ListOffsetsRequest) -> ListOffsetsResponse {
+        let repeated = repeated(&request);
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for topic in request.topics {
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for wanted in &topic.partitions {
+                let is_repeated =
+                    repeated.contains(&(topic.name.to_string(), wanted.partition_index));
+                let found = if is_repeated {
+                    Err(ErrorCode::InvalidRequest)
+                } else {
+                    self.find(&topic.name, wanted).await
+                };
+                partitions.push(response(wanted.partition_index, found));
+            }
+            topics.push(
+                ListOffsetsTopicResponse::default()
+                    .with_name(topic.name)
+                    .with_partitions(partitions),
+            );
+        }
+        ListOffsetsResponse::default().with_topics(topics)
+    }
+
+    async fn find(&self, topic: &str, wanted: &ListOffsetsPartition) -> Result<Found, ErrorCode> {
+        let partition = {
+            let image = self.broker.cluster.image();
+            let topic = resolve::topic(&image, TopicRef::Name(topic))?;
+            if !authorize(&self.context, Operation::Describe, Resource::Topic(topic.name.as_str()))
+            {
+                return Err(ErrorCode::TopicAuthorizationFailed);
+            }
+            resolve::partition(&self.broker.partitions, topic, wanted.partition_index)?.1
+        };
+        check_version(wanted.timestamp, self.context.api_version)?;
+        partition
+            .check_leader_epoch(LeaderEpoch::new(wanted.current_leader_epoch))
+            .map_err(error_map::leader_epoch)?;
+        let pointers = partition.replica.pointers();
+        let end = self.isolation.end(&pointers);
+        match wanted.timestamp {
+            LATEST => Ok(Found::end(end, partition.replica.leadership().leader_epoch)),
+            // Nothing is tiered: the local log is the whole log.
+            EARLIEST | EARLIEST_LOCAL => {
+                Ok(Found::end(pointers.log_start_offset, LeaderEpoch::NONE))
+            }
+            LATEST_TIERED => Ok(Found::NOTHING),
+            time => self.search(partition, time, end).await,
+        }
+    }
+
+    /// Asks the log itself, which may have to wait for the disk.
+    async fn search(
+        &self,
+        partition: Arc<Partition>,
+        time: i64,
+        end: Offset,
+    ) -> Result<Found, ErrorCode> {
+        let search = move || {
+            let log = partition.replica.log();
+            if time == MAX_TIMESTAMP {
+                log.offset_of_max_timestamp(end)
+            } else {
+                log.offset_for_timestamp(Timestamp::new(time), end)
+            }
+        };
+        let found: Result<_, ReadError> = match self.broker.read_pool.run(search).await {
+            Ok(found) => found,
+            Err(_) => return Err(ErrorCode::KafkaStorageError),
+        };
+        match found {
+            Ok(Some((offset, timestamp, leader_epoch))) => {
+                Ok(Found { offset, timestamp, leader_epoch })
+            }
+            Ok(None) => Ok(Found::NOTHING),
+            Err(error) => Err(error_map::read(&error)),
+        }
+    }
+}
+
+/// Behaviour 38: a question that is younger than the request's version.
+const fn check_version(timestamp: i64, api_version: i16) -> Result<(), ErrorCode> {
+    let since = match timestamp {
+        MAX_TIMESTAMP => MAX_TIMESTAMP_SINCE,
+        EARLIEST_LOCAL => EARLIEST_LOCAL_SINCE,
+        LATEST_TIERED => LATEST_TIERED_SINCE,
+        EARLIEST_PENDING_UPLOAD => EARLIEST_PENDING_UPLOAD_SINCE,
+        _ => return Ok(()),
+    };
+    if api_version < since { Err(ErrorCode::UnsupportedVersion) } else { Ok(()) }
+}
+
+/// Partitions that the request names more than once: none of them is answered.
+fn repeated(request: &ListOffsetsRequest) -> HashSet<(String, i32)> {
+    let mut seen = HashSet::new();
+    let named = request.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|partition| (&*topic.name, partition.partition_index))
+    });
+    named
+        .filter(|named| !seen.insert((named.0.as_str(), named.1)))
+        .map(|(topic, partition)| (topic.to_string(), partition))
+        .collect()
+}
+
+fn response(index: i32, found: Result<Found, ErrorCode>) -> ListOffsetsPartitionResponse {
+    let (found, error) = match found {
+        Ok(found) => (found, ErrorCode::None),
+        Err(error) => (Found::NOTHING, error),
+    };
+    ListOffsetsPartitionResponse::default()
+        .with_partition_index(index)
+        .with_error_code(error.code())
+        .with_offset(found.offset.get())
+        .with_timestamp(found.timestamp.get())
+        .with_leader_epoch(found.leader_epoch.get())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_need_the_version_that_brought_them() {
+        for (timestamp, since) in [(-3, 7), (-4, 8), (-5, 9), (-6, 11)] {
+            assert_eq!(
+                check_version(timestamp, since - 1),
+                Err(ErrorCode::UnsupportedVersion),
+                "{timestamp}"
+            );
+            assert_eq!(check_version(timestamp, since), Ok(()), "{timestamp}");
+        }
+        assert_eq!(check_version(-1, 1), Ok(()));
+        assert_eq!(check_version(-2, 1), Ok(()));
+        assert_eq!(check_version(0, 1), Ok(()));
+    }
 }

@@ -1,0 +1,269 @@
+//! One look at the partitions of a fetch: who has what, within the limits of KIP-74.
+//!
+//! Partitions are looked at in their order; the first that has records gets at least one whole
+//! batch, then the limits hold. What needs the disk goes to the read pool, and only so much of it
+//! for one fetch, so that a reader of a cold backlog takes turns with the others.
+
+use std::sync::Arc;
+
+use protocol::error_code::ErrorCode;
+use protocol::topic::TopicName;
+use protocol::types::Offset;
+use raft::replica::{Leadership, ReplicaPointers};
+use storage::read::{ReadRequest, Records};
+
+use super::{Fetch, Mode};
+use crate::authorize::{Operation, Resource, authorize};
+use crate::cluster::image::Image;
+use crate::error_map;
+use crate::fetch_session::SharedSession;
+use crate::fetch_session::session::{Candidate, Finding, TopicKey};
+use crate::partition::Partition;
+use crate::partition::epochs::{EpochEnd, EpochRefusal};
+use crate::partition::read::{Found, ReadBudget, ReadRefusal};
+use crate::partition::waiters::Version;
+use crate::partition::watch::{Slot, Watch};
+use crate::resolve::{self, TopicRef};
+
+/// Bytes that one fetch reads from the disk; it is answered with less than it asked for.
+const COLD_BYTES_MAX: usize = 8 << 20;
+
+/// Candidates that were taken out of a session; those not answered for go back when this is dropped.
+pub(super) struct HandedOut {
+    session: SharedSession,
+    candidates: Vec<Candidate>,
+}
+
+impl HandedOut {
+    pub(super) fn take(session: &SharedSession, mode: Mode) -> Self {
+        let candidates = {
+            let mut session = session.lock();
+            match mode {
+                Mode::Sessionless | Mode::Create => session.take_all(),
+                Mode::Incremental(_) => session.take_due(),
+            }
+        };
+        Self { session: session.clone(), candidates }
+    }
+
+    pub(super) const fn session(&self) -> &SharedSession {
+        &self.session
+    }
+
+    /// The caller answers for them.
+    pub(super) fn settle(mut self) -> Vec<Candidate> {
+        std::mem::take(&mut self.candidates)
+    }
+}
+
+impl Drop for HandedOut {
+    fn drop(&mut self) {
+        if !self.candidates.is_empty() {
+            let slots = self.candidates.iter().map(|candidate| candidate.slot);
+            self.session.lock().give_back(slots);
+        }
+    }
+}
+
+/// What one look found.
+pub(super) struct Pass {
+    pub(super) handed_out: HandedOut,
+    /// One for each candidate, in the same order.
+    pub(super) looks: Vec<Look>,
+    /// Sum over all records.
+    pub(super) bytes: usize,
+    /// Whether something must be told at once, whatever the bytes.
+    pub(super) is_urgent: bool,
+}
+
+/// What was found in one partition.
+pub(super) struct Look {
+    /// The topic's name, where it is known.
+    pub(super) topic: Option<TopicName>,
+    pub(super) result: Result<Seen, Refused>,
+}
+
+/// A partition that could be read.
+pub(super) struct Seen {
+    pub(super) partition: Arc<Partition>,
+    pub(super) pointers: ReplicaPointers,
+    pub(super) diverging: Option<EpochEnd>,
+    pub(super) records: Records,
+    /// Whether the client stands at the end.
+    at_end: bool,
+    version: Version,
+}
+
+/// A partition that could not.
+pub(super) struct Refused {
+    pub(super) error: ErrorCode,
+    /// Who leads, where that is why.
+    pub(super) leadership: Option<Leadership>,
+}
+
+impl From<ErrorCode> for Refused {
+    fn from(error: ErrorCode) -> Self {
+        Self { error, leadership: None }
+    }
+}
+
+impl From<ReadRefusal> for Refused {
+    fn from(refusal: ReadRefusal) -> Self {
+        match refusal {
+            ReadRefusal::LeaderEpoch(EpochRefusal::Fenced(leadership)) => {
+                Self { error: ErrorCode::FencedLeaderEpoch, leadership: Some(leadership) }
+            }
+            ReadRefusal::LeaderEpoch(EpochRefusal::NotLeader(leadership)) => {
+                Self { error: ErrorCode::NotLeaderOrFollower, leadership: Some(leadership) }
+            }
+            ReadRefusal::LeaderEpoch(EpochRefusal::Unknown) => ErrorCode::UnknownLeaderEpoch.into(),
+            ReadRefusal::OutOfRange => ErrorCode::OffsetOutOfRange.into(),
+            ReadRefusal::Log(error) => error_map::read(&error).into(),
+        }
+    }
+}
+
+impl Look {
+    /// As the session sees it.
+    pub(super) fn finding(&self) -> Finding {
+        match &self.result {
+            Ok(seen) if seen.diverging.is_none() => Finding::Seen {
+                high_watermark: seen.pointers.high_watermark,
+                log_start_offset: seen.pointers.log_start_offset,
+                has_records: seen.records.bytes > 0,
+                at_end: seen.at_end,
+            },
+            Ok(_) | Err(_) => Finding::Trouble,
+        }
+    }
+
+    /// Registers for the next change; `false` if there has been one since the look.
+    pub(super) fn register(&self, watch: &Arc<Watch>, slot: Slot) -> bool {
+        self.result
+            .as_ref()
+            .is_ok_and(|seen| seen.partition.waiters().watch(watch, slot, seen.version))
+    }
+}
+
+impl Pass {
+    /// Gives everything back to wait for more; `false` if something has changed already.
+    pub(super) fn park(self) -> bool {
+        let session = self.handed_out.session().clone();
+        let mut session = session.lock();
+        let mut may_sleep = true;
+        for (candidate, look) in self.handed_out.settle().iter().zip(&self.looks) {
+            let register = |watch: &Arc<Watch>| look.register(watch, candidate.slot);
+            may_sleep &= session.park(candidate, look.finding(), register);
+        }
+        may_sleep
+    }
+}
+
+/// What is left of the request's limits.
+struct Remaining {
+    bytes: usize,
+    cold_bytes: usize,
+    nothing_yet: bool,
+}
+
+impl Fetch {
+    /// Looks at every candidate once. Dropping it gives the candidates back.
+    pub(super) async fn look(&self, handed_out: HandedOut) -> Pass {
+        let image = self.broker.cluster.image();
+        let mut remaining = Remaining {
+            bytes: self.terms.bytes_max,
+            cold_bytes: COLD_BYTES_MAX,
+            nothing_yet: true,
+        };
+        let mut looks = Vec::with_capacity(handed_out.candidates.len());
+        let (mut bytes, mut is_urgent) = (0, false);
+        for candidate in &handed_out.candidates {
+            let look = self.look_at(&image, candidate, &mut remaining).await;
+            match &look.result {
+                Ok(seen) => {
+                    bytes += seen.records.bytes;
+                    is_urgent |= seen.diverging.is_some();
+                }
+                Err(_) => is_urgent = true,
+            }
+            looks.push(look);
+        }
+        Pass { handed_out, looks, bytes, is_urgent }
+    }
+
+    async fn look_at(
+        &self,
+        image: &Image,
+        candidate: &Candidate,
+        remaining: &mut Remaining,
+    ) -> Look {
+        let topic_ref = match &candidate.topic {
+            TopicKey::Name(name) => TopicRef::Name(name),
+            TopicKey::Id(id) => TopicRef::Id(*id),
+        };
+        let topic = match resolve::topic(image, topic_ref) {
+            Ok(topic) => topic,
+            Err(error) => return Look { topic: None, result: Err(error.into()) },
+        };
+        let name = Some(topic.name.clone());
+        if !authorize(&self.context, Operation::Read, Resource::Topic(topic.name.as_str())) {
+            let refused = ErrorCode::TopicAuthorizationFailed.into();
+            return Look { topic: name, result: Err(refused) };
+        }
+        let result = match resolve::partition(&self.broker.partitions, topic, candidate.partition) {
+            Ok((_, partition)) => self.read(partition, candidate, remaining).await,
+            Err(error) => Err(error.into()),
+        };
+        Look { topic: name, result }
+    }
+
+    async fn read(
+        &self,
+        partition: Arc<Partition>,
+        candidate: &Candidate,
+        remaining: &mut Remaining,
+    ) -> Result<Seen, Refused> {
+        let budget = ReadBudget {
+            bytes_max: candidate.wanted.bytes_max.min(remaining.bytes),
+            at_least_one: remaining.nothing_yet,
+        };
+        let view = partition.read(candidate.wanted.from, self.terms.isolation, budget)?;
+        let at_end = matches!(view.found, Found::AtEnd);
+        let (diverging, records) = match view.found {
+            Found::AtEnd | Found::NoBudget => (None, Records::default()),
+            Found::Records(records) => (None, records),
+            Found::OnDisk(request) => (None, self.read_cold(&partition, request, remaining).await?),
+            Found::Diverging(end) => (Some(end), Records::default()),
+        };
+        if records.bytes > 0 {
+            remaining.bytes = remaining.bytes.saturating_sub(records.bytes);
+            remaining.nothing_yet = false;
+        }
+        let (pointers, version) = (view.pointers, view.version);
+        Ok(Seen { partition, pointers, diverging, records, at_end, version })
+    }
+
+    async fn read_cold(
+        &self,
+        partition: &Arc<Partition>,
+        request: ReadRequest,
+        remaining: &mut Remaining,
+    ) -> Result<Records, Refused> {
+        let bytes_max = request.bytes_max.min(remaining.cold_bytes);
+        if bytes_max == 0 && !request.at_least_one {
+            return Ok(Records::default());
+        }
+        let request = ReadRequest { bytes_max, ..request };
+        let reader = partition.clone();
+        let read = move || reader.replica.log().read_blocking(request);
+        let records = match self.broker.read_pool.run(read).await {
+            Ok(records) => records.map_err(ReadRefusal::Log)?,
+            Err(_) => return Err(ErrorCode::KafkaStorageError.into()),
+        };
+        remaining.cold_bytes = remaining.cold_bytes.saturating_sub(records.bytes);
+        Ok(records)
+    }
+}
+
+/// What stands in a response where a pointer is unknown.
+pub(super) const UNKNOWN: Offset = Offset::NONE;

@@ -1,0 +1,182 @@
+//! From what a fetch found to the frame of its response, records by reference.
+
+use std::sync::Arc;
+
+use protocol::error_code::ErrorCode;
+use protocol::fetch_response::{
+    self, FetchPartitionReply, FetchReply, FetchTopicReply, Part, RecordsByReference,
+};
+use storage::read::{Records, RecordsPiece};
+use uuid::Uuid;
+
+use super::gather::{Look, Pass, Refused, UNKNOWN};
+use super::{Fetch, Mode};
+use crate::context::RequestContext;
+use crate::fetch_session::NO_SESSION;
+use crate::fetch_session::session::{Candidate, TopicKey};
+use crate::partition::read::Isolation;
+use crate::reply::{FramePart, Reply};
+use crate::resolve::{self, LeaderHint};
+
+/// From this version on clients are told who leads and where (KIP-951).
+const LEADER_HINTS_SINCE: i16 = 16;
+
+struct ByReference(Records);
+
+impl RecordsByReference for ByReference {
+    fn records_bytes(&self) -> usize {
+        self.0.bytes
+    }
+}
+
+/// A response that says why the session cannot go on.
+pub(super) fn refusal(context: &RequestContext, error: ErrorCode) -> Reply {
+    frame(
+        context,
+        FetchReply {
+            throttle_ms: 0,
+            error_code: error.code(),
+            session_id: NO_SESSION,
+            topics: Vec::new(),
+            node_endpoints: Vec::new(),
+        },
+    )
+}
+
+/// The response to what `pass` found.
+pub(super) fn answer(fetch: &Fetch, pass: Pass) -> Reply {
+    let Pass { handed_out, looks, .. } = pass;
+    let shared = handed_out.session().clone();
+    let candidates = handed_out.settle();
+    let session_id = session_id(fetch);
+    let mut topics = Topics::default();
+    {
+        let mut session = shared.lock();
+        for (candidate, look) in candidates.into_iter().zip(looks) {
+            let must_send = session_id != NO_SESSION
+                && session.report(&candidate, look.finding(), |watch| {
+                    look.register(watch, candidate.slot)
+                });
+            if must_send || !matches!(fetch.mode, Mode::Incremental(_)) {
+                topics.push(fetch, &candidate, look);
+            }
+        }
+    }
+    let Topics { replies, node_endpoints } = topics;
+    let reply =
+        FetchReply { throttle_ms: 0, error_code: 0, session_id, topics: replies, node_endpoints };
+    frame(&fetch.context, reply)
+}
+
+fn session_id(fetch: &Fetch) -> i32 {
+    match fetch.mode {
+        Mode::Sessionless => NO_SESSION,
+        Mode::Incremental(id) => id,
+        Mode::Create => {
+            let size = fetch.session.lock().len();
+            if size == 0 {
+                return NO_SESSION;
+            }
+            let now = fetch.broker.clock.monotonic();
+            fetch.broker.fetch_sessions.insert(Arc::clone(&fetch.session), size, now)
+        }
+    }
+}
+
+/// Partitions grouped by topic, in order.
+#[derive(Default)]
+struct Topics {
+    replies: Vec<FetchTopicReply<ByReference>>,
+    node_endpoints: Vec<(i32, String, i32, Option<String>)>,
+}
+
+impl Topics {
+    fn push(&mut self, fetch: &Fetch, candidate: &Candidate, look: Look) {
+        let hint = self.leader_hint(fetch, &look);
+        let reply = partition_reply(fetch.terms.isolation, candidate, look, hint);
+        match self.replies.last_mut() {
+            Some(topic) if is_same(&candidate.topic, topic) => topic.partitions.push(reply),
+            _ => {
+                let (name, id) = match &candidate.topic {
+                    TopicKey::Name(name) => (name.as_ref().to_owned(), Uuid::nil()),
+                    TopicKey::Id(id) => (String::new(), *id),
+                };
+                self.replies.push(FetchTopicReply { name, id, partitions: vec![reply] });
+            }
+        }
+    }
+
+    fn leader_hint(&mut self, fetch: &Fetch, look: &Look) -> Option<(i32, i32)> {
+        if fetch.context.api_version < LEADER_HINTS_SINCE {
+            return None;
+        }
+        let Err(Refused { leadership: Some(leadership), .. }) = look.result else { return None };
+        let LeaderHint { leader, leader_epoch, endpoint } =
+            resolve::leader_hint(&fetch.broker, &fetch.context, leadership)?;
+        let leader = leader.get();
+        if let Some((host, port)) = endpoint
+            && !self.node_endpoints.iter().any(|(id, ..)| *id == leader)
+        {
+            self.node_endpoints.push((leader, host, port, None));
+        }
+        Some((leader, leader_epoch))
+    }
+}
+
+fn is_same(key: &TopicKey, topic: &FetchTopicReply<ByReference>) -> bool {
+    match key {
+        TopicKey::Name(name) => **name == *topic.name,
+        TopicKey::Id(id) => *id == topic.id,
+    }
+}
+
+fn partition_reply(
+    isolation: Isolation,
+    candidate: &Candidate,
+    look: Look,
+    current_leader: Option<(i32, i32)>,
+) -> FetchPartitionReply<ByReference> {
+    let mut reply = FetchPartitionReply {
+        partition: candidate.partition,
+        error_code: ErrorCode::None.code(),
+        high_watermark: UNKNOWN.get(),
+        last_stable_offset: UNKNOWN.get(),
+        log_start_offset: UNKNOWN.get(),
+        diverging_epoch: None,
+        current_leader,
+        aborted_transactions: None,
+        preferred_read_replica: -1,
+        records: None,
+    };
+    match look.result {
+        Ok(seen) => {
+            reply.high_watermark = seen.pointers.high_watermark.get();
+            reply.last_stable_offset = seen.pointers.last_stable_offset.get();
+            reply.log_start_offset = seen.pointers.log_start_offset.get();
+            reply.diverging_epoch =
+                seen.diverging.map(|end| (end.leader_epoch.get(), end.end_offset.get()));
+            // Without transactions none is aborted (behaviour 30).
+            reply.aborted_transactions = (isolation == Isolation::ReadCommitted).then(Vec::new);
+            reply.records = Some(ByReference(seen.records));
+        }
+        Err(refused) => reply.error_code = refused.error.code(),
+    }
+    reply
+}
+
+fn frame(context: &RequestContext, reply: FetchReply<ByReference>) -> Reply {
+    let parts = fetch_response::encode(context.correlation_id, context.api_version, reply);
+    let mut frame = Vec::with_capacity(parts.len());
+    for part in parts {
+        match part {
+            Part::Bytes(bytes) => frame.push(FramePart::Bytes(bytes)),
+            Part::Records(ByReference(records)) => {
+                frame.extend(records.pieces.into_iter().map(|piece| match piece {
+                    RecordsPiece::Memory(bytes) => FramePart::Bytes(bytes),
+                    RecordsPiece::File(slice) => FramePart::File(slice),
+                }));
+            }
+        }
+    }
+    Reply::Frame(frame)
+}
