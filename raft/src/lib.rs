@@ -4,5 +4,6 @@
 
 pub mod direct;
 mod high_watermark;
+pub mod metrics;
 pub mod replica;
 pub mod replicated_state;
