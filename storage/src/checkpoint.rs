@@ -89,11 +89,17 @@ pub fn write_atomic(device: &dyn Device, path: &Path, bytes: &[u8]) -> Result<()
         let path = path.to_owned();
         move |cause| CheckpointError::Io { path, operation, cause }
     };
-    // A leftover of an earlier crash may be longer.
-    let file = device.open(&temporary, OpenMode::Create).map_err(failed(&temporary, "create"))?;
-    file.set_len(0).map_err(failed(&temporary, "truncate"))?;
+    // Never write into a leftover: its last sync may have failed, and that is final for the file.
+    match device.remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed(&temporary, "remove")(error));
+        }
+        _ => {}
+    }
+    let file =
+        device.open(&temporary, OpenMode::CreateNew).map_err(failed(&temporary, "create"))?;
     file.write_at(bytes, 0).map_err(|error| failed(&temporary, "write")(error.cause))?;
-    file.sync_all().map_err(failed(&temporary, "sync"))?;
+    file.sync_data().map_err(failed(&temporary, "sync"))?;
     device.rename(&temporary, path).map_err(failed(path, "rename"))?;
     let directory = path.parent().expect("a checkpoint stands in a directory");
     device.sync_dir(directory).map_err(failed(directory, "sync"))

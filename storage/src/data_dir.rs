@@ -1,16 +1,59 @@
 //! The directory of one node: lock, identity, clean-stop mark, checkpoints, all logs.
+//!
+//! ```text
+//! <data>/.lock                              pid of the holder
+//!        millpond.format                    version of this layout
+//!        meta.properties                    identity
+//!        millpond.state                     running or stopped, and the machine's boot id
+//!        recovery-point-offset-checkpoint   how far each log is synced
+//!        log-start-offset-checkpoint        where each log begins
+//!        millpond-log-checkpoint            topic ids, and how each log was left
+//!        <topic>-<partition>/               a log
+//!        <topic>-<partition>.<id>-delete/   a deleted log, soon removed
+//!        metadata/                          the metadata group's; not a log, never touched here
+//! ```
+//! Nothing is written before the directory is recognised as ours or as empty, and nothing but the
+//! lock file before the lock is held. Other names are left alone.
 
+mod checkpointer;
+mod deleter;
+mod identity;
+mod lock;
+mod log_directory;
+mod log_states;
+mod open_logs;
+mod run_state;
+#[cfg(test)]
+mod tests;
+mod uuid_text;
+
+use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use protocol::topic::{TopicId, TopicPartition};
 use protocol::types::BrokerId;
 use uuid::Uuid;
 
+use self::checkpointer::Checkpointer;
+use self::deleter::Deleter;
+use self::lock::DirectoryLock;
+use self::log_states::LogStates;
+use self::open_logs::{Claim, OpenLog, OpenLogs};
+use self::run_state::RunState;
 use crate::config::LogConfig;
-use crate::device::Device;
+use crate::device::os::OsDevice;
+use crate::device::{Device, DirectoryEntry};
+use crate::environment::{LogEnvironment, StopKind};
 use crate::error::OpenError;
+use crate::file_cache::FileCache;
+use crate::flusher::Flusher;
 use crate::log::Log;
+use crate::space::SpaceGuard;
+use crate::tail_cache::TailCache;
 
 /// Who a data directory belongs to. Made on first start, never changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +78,7 @@ pub struct DataDirConfig {
     /// Appends are refused while less than this is free; they resume above twice as much.
     pub free_bytes_min: u64,
     /// Producer state expires after this long without a batch (`producer.id.expiration.ms`).
-    pub producer_expiration: std::time::Duration,
+    pub producer_expiration: Duration,
 }
 
 /// A partition found on disk.
@@ -48,8 +91,27 @@ pub struct LogName {
 }
 
 /// An open, locked data directory with its flusher.
+///
+/// Dropping it without [`DataDir::close`] is for it what a killed process is: the lock is released,
+/// and the next start recovers.
 #[derive(Debug)]
-pub struct DataDir {}
+pub struct DataDir {
+    path: PathBuf,
+    identity: Identity,
+    stop: StopKind,
+    environment: LogEnvironment,
+    logs: Arc<OpenLogs>,
+    running: Mutex<Option<Running>>,
+}
+
+/// What ends when the directory is closed. Fields are dropped in this order: the lock last.
+#[derive(Debug)]
+struct Running {
+    checkpointer: Checkpointer,
+    deleter: Deleter,
+    state: RunState,
+    lock: DirectoryLock,
+}
 
 impl DataDir {
     /// Locks and opens `path`; makes it, with the identity that `identity` returns, if it is new.
@@ -58,79 +120,285 @@ impl DataDir {
     /// # Errors
     /// Each of [`OpenError`] asks something else of the operator.
     pub fn open(
-        _path: &Path,
-        _config: DataDirConfig,
-        _identity: impl FnOnce() -> Identity,
+        path: &Path,
+        config: DataDirConfig,
+        identity: impl FnOnce() -> Identity,
     ) -> Result<Self, OpenError> {
-        todo!()
+        Self::open_with_device(Arc::new(OsDevice), path, config, identity)
+    }
+
+    /// As [`DataDir::open`], on another device than the operating system's. For tests.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`].
+    pub fn open_with_device(
+        device: Arc<dyn Device>,
+        path: &Path,
+        config: DataDirConfig,
+        identity: impl FnOnce() -> Identity,
+    ) -> Result<Self, OpenError> {
+        create_missing(&*device, path)?;
+        identity::recognise(&*device, path)?;
+        let lock = DirectoryLock::acquire(&*device, path)?;
+        // Again: before the lock, another process may have been at work on it.
+        let ownership = identity::recognise(&*device, path)?;
+        let identity = identity::read_or_initialise(&*device, path, ownership, identity)?;
+        let is_fresh = ownership == identity::Ownership::Fresh;
+        let (state, stop) = RunState::begin(&*device, path, is_fresh)?;
+        let mut states = LogStates::read(&*device, path, state.boot_id(), stop)?;
+        let entries = list(&*device, path)?;
+        let directories: HashSet<_> = log_partitions(&entries).collect();
+        states.retain(|partition| directories.contains(partition));
+
+        let environment = environment(&device, path, &config)?;
+        let logs = Arc::new(OpenLogs::new(Arc::clone(&device), states));
+        let no_thread =
+            |cause| OpenError::Io { path: path.to_owned(), operation: "start a thread", cause };
+        let deleter = Deleter::start(device).map_err(no_thread)?;
+        let deleted = entries.iter().filter(|entry| log_directory::is_deleted(&entry.name));
+        deleted.for_each(|entry| deleter.remove_later(path.join(&entry.name), Duration::ZERO));
+        let checkpointer = Checkpointer::start(Arc::clone(&environment.space), Arc::clone(&logs))
+            .map_err(no_thread)?;
+        let running = Mutex::new(Some(Running { checkpointer, deleter, state, lock }));
+        Ok(Self { path: path.to_owned(), identity, stop, environment, logs, running })
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &PathBuf {
-        todo!()
+        &self.path
     }
 
     /// The disk that it is on, for files in it that are no partition's log.
     #[must_use]
     pub fn device(&self) -> &Arc<dyn Device> {
-        todo!()
+        &self.environment.device
     }
 
     /// Whose it is.
     #[must_use]
     pub fn identity(&self) -> &Identity {
-        todo!()
+        &self.identity
     }
 
     /// Whether the last stop was clean, so that nothing needs scanning.
     #[must_use]
     pub fn was_clean(&self) -> bool {
-        todo!()
+        self.stop == StopKind::Clean
     }
 
-    /// Partitions that have a directory here.
+    /// Partitions that have a directory here. One whose topic id cannot be read is left out, with an
+    /// error in the log.
     ///
     /// # Errors
     /// [`OpenError::Io`].
     pub fn list(&self) -> Result<Vec<LogName>, OpenError> {
-        todo!()
+        let device = &*self.environment.device;
+        let mut names = Vec::new();
+        for partition in log_partitions(&list(device, &self.path)?) {
+            let known = self.logs.states().topic_id(&partition);
+            let directory = self.path.join(partition.to_string());
+            match known
+                .map_or_else(|| log_directory::read_topic_id(device, &directory), |id| Ok(Some(id)))
+            {
+                Ok(Some(topic_id)) => names.push(LogName { partition, topic_id }),
+                Ok(None) => tracing::debug!(%partition, "ignoring a log that was never finished"),
+                Err(error) => tracing::error!(%error, %partition, "cannot tell whose log this is"),
+            }
+        }
+        Ok(names)
     }
 
     /// Opens a partition's log, recovering it if needed, or creates it if `name` has no directory.
-    /// The parent directory is synced before this returns. Blocks.
+    /// The parent directory is synced before this returns. A log that is open already is returned as
+    /// it is; its settings stay. Blocks.
     ///
     /// # Errors
     /// [`OpenError::Corrupt`] takes only this partition offline; others may still be opened.
-    pub fn open_log(&self, _name: &LogName, _config: LogConfig) -> Result<Arc<Log>, OpenError> {
-        todo!()
+    pub fn open_log(&self, name: &LogName, config: LogConfig) -> Result<Arc<Log>, OpenError> {
+        let mut claim = self.claim(&name.partition)?;
+        let directory = self.path.join(name.partition.to_string());
+        if let Some(open) = &claim.open {
+            refuse_other_topic(name, open.topic_id, &directory)?;
+            return Ok(Arc::clone(&open.log));
+        }
+        let device = &*self.environment.device;
+        match log_directory::read_topic_id(device, &directory)? {
+            Some(found) => refuse_other_topic(name, found, &directory)?,
+            None => {
+                let mut states = self.logs.states();
+                if states.is_stale(&name.partition) {
+                    states.write(device)?;
+                }
+                drop(states);
+                log_directory::create(device, &self.path, name)?;
+            }
+        }
+        let (checkpoint, stop) = self.logs.states().left_by_last_user(&name.partition);
+        let file_delete_delay = config.file_delete_delay;
+        let log = Log::open(&self.environment, directory, name, config, checkpoint, stop)?;
+        self.logs.states().set_open(&name.partition, name.topic_id, log.checkpoint());
+        claim.open =
+            Some(OpenLog { log: Arc::clone(&log), topic_id: name.topic_id, file_delete_delay });
+        Ok(log)
     }
 
-    /// Closes and deletes a partition's log: renamed durably first, removed in the background.
+    /// Closes and deletes a partition's log: renamed durably first, removed in the background. A log
+    /// that is not there is deleted already. Blocks.
     ///
     /// # Errors
-    /// [`OpenError::Io`].
-    pub fn delete_log(&self, _name: &LogName) -> Result<(), OpenError> {
-        todo!()
+    /// [`OpenError::Io`]: the log is closed, and may come back at the next start.
+    /// [`OpenError::Corrupt`]: the directory belongs to another topic of that name.
+    pub fn delete_log(&self, name: &LogName) -> Result<(), OpenError> {
+        let mut claim = self.claim(&name.partition)?;
+        let device = &*self.environment.device;
+        let directory = self.path.join(name.partition.to_string());
+        let delay = match claim.open.as_ref() {
+            Some(open) => {
+                refuse_other_topic(name, open.topic_id, &directory)?;
+                open.file_delete_delay
+            }
+            None => {
+                if let Some(found) = log_directory::read_topic_id(device, &directory)? {
+                    refuse_other_topic(name, found, &directory)?;
+                }
+                Duration::ZERO
+            }
+        };
+        if let Some(open) = claim.open.take() {
+            open.log.delete();
+        }
+        let failed = |path: &Path, operation| {
+            let path = path.to_owned();
+            move |cause| OpenError::Io { path, operation, cause }
+        };
+        let deleted = self.path.join(log_directory::deleted_name(&name.partition));
+        match device.rename(&directory, &deleted) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            renamed => renamed.map_err(failed(&directory, "rename"))?,
+        }
+        self.environment.files.forget_in(&directory);
+        self.logs.states().remove(&name.partition);
+        device.sync_dir(&self.path).map_err(failed(&self.path, "sync"))?;
+        if let Some(running) = &*self.running.lock() {
+            running.deleter.remove_later(deleted, delay);
+        }
+        Ok(())
     }
 
-    /// Free bytes of the file system.
+    /// Free bytes of the file system, at most a second old.
     #[must_use]
     pub fn free_bytes(&self) -> u64 {
-        todo!()
+        self.environment.space.free_bytes()
+    }
+
+    /// Size of the file system in bytes.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.environment.space.total_bytes()
     }
 
     /// Whether appends are refused for lack of space.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        todo!()
+        self.environment.space.is_full()
     }
 
-    /// Syncs everything, writes checkpoints and the clean-stop mark, releases the lock.
+    /// Syncs everything, writes checkpoints and the clean-stop mark, releases the lock. Opening and
+    /// deleting fail from here on. A second call does nothing.
     ///
     /// # Errors
-    /// [`OpenError::Io`]: the next start recovers as after a crash.
-    pub fn close(self) -> Result<(), OpenError> {
-        todo!()
+    /// The first failure. The next start recovers what could not be closed, or, if the checkpoints
+    /// or the mark could not be written, everything, as after a crash.
+    pub fn close(&self) -> Result<(), OpenError> {
+        let Some(running) = self.running.lock().take() else { return Ok(()) };
+        let Running { checkpointer, deleter, state, lock } = running;
+        drop(checkpointer);
+        let closed = self.logs.close();
+        self.environment.flusher.stop();
+        let marked = self.logs.write_states().map_err(OpenError::from).and_then(|()| state.end());
+        drop(deleter);
+        drop(lock);
+        closed.and(marked)
     }
+
+    fn claim(&self, partition: &TopicPartition) -> Result<Claim<'_>, OpenError> {
+        self.logs.claim(partition).ok_or_else(|| OpenError::Io {
+            path: self.path.clone(),
+            operation: "open a log in it",
+            cause: io::Error::other("the data directory is closed"),
+        })
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.get_mut().take() {
+            self.environment.flusher.stop();
+            drop(running);
+        }
+    }
+}
+
+/// What the logs share.
+fn environment(
+    device: &Arc<dyn Device>,
+    path: &Path,
+    config: &DataDirConfig,
+) -> Result<LogEnvironment, OpenError> {
+    let space = SpaceGuard::new(Arc::clone(device), path.to_owned(), config.free_bytes_min);
+    let space = space.map_err(|cause| OpenError::Io {
+        path: path.to_owned(),
+        operation: "ask for the free space",
+        cause,
+    })?;
+    Ok(LogEnvironment {
+        device: Arc::clone(device),
+        files: Arc::new(FileCache::new(Arc::clone(device), config.open_files_max)),
+        space: Arc::new(space),
+        flusher: Flusher::start(Arc::clone(device), path, config.pending_bytes_max),
+        tail_cache: Arc::new(TailCache::new(config.tail_cache_bytes_max)),
+        producer_expiration: config.producer_expiration,
+    })
+}
+
+/// Makes `path` and its missing parents, durably.
+fn create_missing(device: &dyn Device, path: &Path) -> Result<(), OpenError> {
+    let failed = |path: &Path, operation| {
+        let path = path.to_owned();
+        move |cause| OpenError::Io { path, operation, cause }
+    };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or_else(|| Path::new("."));
+    match device.create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && parent != path => {
+            create_missing(device, parent)?;
+            device.create_dir(path).map_err(failed(path, "create"))?;
+        }
+        created => created.map_err(failed(path, "create"))?,
+    }
+    device.sync_dir(parent).map_err(failed(parent, "sync"))
+}
+
+fn list(device: &dyn Device, path: &Path) -> Result<Vec<DirectoryEntry>, OpenError> {
+    let path = path.to_owned();
+    device.list(&path).map_err(|cause| OpenError::Io { path, operation: "list", cause })
+}
+
+fn log_partitions(entries: &[DirectoryEntry]) -> impl Iterator<Item = TopicPartition> {
+    let directories = entries.iter().filter(|entry| entry.is_directory);
+    directories.filter_map(|entry| log_directory::parse(&entry.name))
+}
+
+/// A topic that was deleted and made anew has another id; its old log must not be taken for it.
+fn refuse_other_topic(name: &LogName, found: TopicId, directory: &Path) -> Result<(), OpenError> {
+    if found == name.topic_id {
+        return Ok(());
+    }
+    Err(OpenError::Corrupt {
+        path: directory.to_owned(),
+        position: 0,
+        what: format!("it belongs to topic id {found}, not to {}", name.topic_id),
+    })
 }

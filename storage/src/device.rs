@@ -96,6 +96,12 @@ pub trait Device: Send + Sync + fmt::Debug {
     /// # Errors
     /// The operating system's.
     fn space(&self, path: &Path) -> io::Result<Space>;
+
+    /// Names this run of the machine: the same while it has not lost power or rebooted.
+    ///
+    /// # Errors
+    /// The operating system's; the caller MUST then assume that power was lost.
+    fn boot_id(&self) -> io::Result<String>;
 }
 
 /// An open file. Dropping the last handle closes it, and makes nothing durable.

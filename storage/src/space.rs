@@ -15,8 +15,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
 
 use crate::device::{Device, Space};
+
+/// So many bytes after a look the next one is due.
+const LOOK_DUE_BYTES: u64 = 64 << 20;
 
 /// The free space of one data directory's file system, as appends may use it.
 #[derive(Debug)]
@@ -30,6 +36,10 @@ pub(crate) struct SpaceGuard {
     admissible_bytes: AtomicU64,
     admitted_bytes: AtomicU64,
     settled_bytes: AtomicU64,
+    /// `settled_bytes` from which on a look is due.
+    look_due_at: AtomicU64,
+    is_look_due: Mutex<bool>,
+    look_due: Condvar,
     is_full: AtomicBool,
 }
 
@@ -52,6 +62,9 @@ impl SpaceGuard {
             admissible_bytes: AtomicU64::new(0),
             admitted_bytes: AtomicU64::new(0),
             settled_bytes: AtomicU64::new(0),
+            look_due_at: AtomicU64::new(LOOK_DUE_BYTES),
+            is_look_due: Mutex::new(false),
+            look_due: Condvar::new(),
             is_full: AtomicBool::new(false),
         };
         guard.look()?;
@@ -78,10 +91,27 @@ impl SpaceGuard {
         true
     }
 
-    /// `bytes` of what was admitted have been written or given up.
+    /// `bytes` of what was admitted have been written or given up. To be called once for many
+    /// appends, not for each.
     pub(crate) fn settle(&self, bytes: u64) {
         let settled = self.settled_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         debug_assert!(settled <= self.admitted_bytes.load(Ordering::Relaxed), "settled twice");
+        if settled >= self.look_due_at.load(Ordering::Relaxed) {
+            self.make_look_due();
+        }
+    }
+
+    /// Ends [`SpaceGuard::wait_until_look_is_due`] at once.
+    pub(crate) fn make_look_due(&self) {
+        *self.is_look_due.lock() = true;
+        self.look_due.notify_all();
+    }
+
+    /// Blocks until a look is due: enough was written since the last one, or `at_most` has passed.
+    pub(crate) fn wait_until_look_is_due(&self, at_most: Duration) {
+        let mut is_due = self.is_look_due.lock();
+        self.look_due.wait_while_for(&mut is_due, |is_due| !*is_due, at_most);
+        *is_due = false;
     }
 
     /// A write found the disk full whatever was counted: refuse until a look finds space.
@@ -97,6 +127,7 @@ impl SpaceGuard {
         // Before the look: what is settled during it may be counted twice, never left out.
         let settled = self.settled_bytes.load(Ordering::Relaxed);
         let Space { free_bytes, total_bytes } = self.device.space(&self.path)?;
+        self.look_due_at.store(settled + LOOK_DUE_BYTES, Ordering::Relaxed);
         self.free_bytes.store(free_bytes, Ordering::Relaxed);
         self.total_bytes.store(total_bytes, Ordering::Relaxed);
         self.admissible_bytes.store(free_bytes.saturating_add(settled), Ordering::Relaxed);

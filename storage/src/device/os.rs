@@ -62,6 +62,10 @@ impl Device for OsDevice {
         Ok(rustix::fs::syncfs(File::open(path)?)?)
     }
 
+    fn boot_id(&self) -> io::Result<String> {
+        Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+    }
+
     fn space(&self, path: &Path) -> io::Result<Space> {
         let status = rustix::fs::statvfs(path)?;
         Ok(Space {

@@ -1,0 +1,189 @@
+//! The open logs of a data directory, and who may open, close or delete one.
+//!
+//! Each partition has at most one log, and at most one thread at a time that opens, closes or
+//! deletes it; others that want the same partition wait, those that want another do not. That thread
+//! holds a [`Claim`].
+//!
+//! Lock order: the slots, then the states. Neither is held while a log is opened or closed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use protocol::topic::{TopicId, TopicPartition};
+
+use super::log_states::LogStates;
+use crate::checkpoint::CheckpointError;
+use crate::device::Device;
+use crate::error::OpenError;
+use crate::log::Log;
+
+/// Threads that close logs at a stop; each waits for the disk.
+const CLOSING_THREADS_MAX: usize = 8;
+
+/// An open log with what its deletion needs to know.
+#[derive(Debug, Clone)]
+pub(super) struct OpenLog {
+    pub(super) log: Arc<Log>,
+    pub(super) topic_id: TopicId,
+    pub(super) file_delete_delay: Duration,
+}
+
+/// All open logs, and what is remembered of them and of the others.
+#[derive(Debug)]
+pub(super) struct OpenLogs {
+    device: Arc<dyn Device>,
+    slots: Mutex<Slots>,
+    released: Condvar,
+    states: Mutex<LogStates>,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    by_partition: HashMap<TopicPartition, Slot>,
+    claims_count: usize,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Claimed,
+    Open(OpenLog),
+}
+
+/// The exclusive right to change whether a partition's log is open. Dropping it publishes `open`.
+#[derive(Debug)]
+pub(super) struct Claim<'a> {
+    logs: &'a OpenLogs,
+    partition: TopicPartition,
+    /// The open log, if there is one.
+    pub(super) open: Option<OpenLog>,
+}
+
+impl OpenLogs {
+    pub(super) fn new(device: Arc<dyn Device>, states: LogStates) -> Self {
+        Self {
+            device,
+            slots: Mutex::default(),
+            released: Condvar::new(),
+            states: Mutex::new(states),
+        }
+    }
+
+    /// Waits until nobody else claims the partition. `None` once all is closed.
+    pub(super) fn claim(&self, partition: &TopicPartition) -> Option<Claim<'_>> {
+        let mut slots = self.slots.lock();
+        let is_claimed =
+            |slots: &mut Slots| matches!(slots.by_partition.get(partition), Some(Slot::Claimed));
+        self.released.wait_while(&mut slots, is_claimed);
+        if slots.is_closed {
+            return None;
+        }
+        slots.claims_count += 1;
+        let open = match slots.by_partition.insert(partition.clone(), Slot::Claimed) {
+            Some(Slot::Open(open)) => Some(open),
+            Some(Slot::Claimed) | None => None,
+        };
+        Some(Claim { logs: self, partition: partition.clone(), open })
+    }
+
+    /// What is remembered of the logs.
+    pub(super) fn states(&self) -> parking_lot::MutexGuard<'_, LogStates> {
+        self.states.lock()
+    }
+
+    /// Asks every open log where it stands and writes that down.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Io`].
+    pub(super) fn checkpoint(&self) -> Result<(), CheckpointError> {
+        for (partition, open) in self.all_open() {
+            // First, so that recovery finds the producers near the recovery point.
+            open.log.snapshot_producers();
+            let checkpoint = open.log.checkpoint();
+            // Held so that a log which was deleted meanwhile is not remembered again.
+            let slots = self.slots.lock();
+            let still_open = slots.by_partition.get(&partition).is_some_and(
+                |slot| matches!(slot, Slot::Open(now) if Arc::ptr_eq(&now.log, &open.log)),
+            );
+            if still_open {
+                self.states.lock().set_open(&partition, open.topic_id, checkpoint);
+            }
+        }
+        self.states.lock().write(&*self.device)
+    }
+
+    /// Refuses further claims, waits for present ones, and closes every log.
+    ///
+    /// # Errors
+    /// The first failure; that log alone must be recovered at the next start.
+    pub(super) fn close(&self) -> Result<(), OpenError> {
+        let mut slots = self.slots.lock();
+        slots.is_closed = true;
+        self.released.wait_while(&mut slots, |slots| slots.claims_count > 0);
+        drop(slots);
+        let open = self.all_open();
+        let share = open.len().div_ceil(CLOSING_THREADS_MAX).max(1);
+        let mut result = Ok(());
+        std::thread::scope(|scope| {
+            let close_share = |logs| scope.spawn(move || self.close_logs(logs));
+            let threads: Vec<_> = open.chunks(share).map(close_share).collect();
+            for thread in threads {
+                let closed = thread.join().expect("closing a log does not panic");
+                result = std::mem::replace(&mut result, Ok(())).and(closed);
+            }
+        });
+        self.slots.lock().by_partition.clear();
+        result
+    }
+
+    /// Writes down what is remembered.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Io`].
+    pub(super) fn write_states(&self) -> Result<(), CheckpointError> {
+        self.states.lock().write(&*self.device)
+    }
+
+    fn close_logs(&self, logs: &[(TopicPartition, OpenLog)]) -> Result<(), OpenError> {
+        let mut result = Ok(());
+        for (partition, open) in logs {
+            match open.log.close() {
+                Ok(checkpoint) => {
+                    self.states.lock().set_closed(partition, open.topic_id, checkpoint);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, %partition, "a log was not closed cleanly");
+                    result = result.and(Err(error));
+                }
+            }
+        }
+        result
+    }
+
+    fn all_open(&self) -> Vec<(TopicPartition, OpenLog)> {
+        let slots = self.slots.lock();
+        let open = slots.by_partition.iter().filter_map(|(partition, slot)| match slot {
+            Slot::Open(open) => Some((partition.clone(), open.clone())),
+            Slot::Claimed => None,
+        });
+        open.collect()
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut slots = self.logs.slots.lock();
+        slots.claims_count -= 1;
+        match self.open.take() {
+            Some(open) => {
+                slots.by_partition.insert(self.partition.clone(), Slot::Open(open));
+            }
+            None => {
+                slots.by_partition.remove(&self.partition);
+            }
+        }
+        self.logs.released.notify_all();
+    }
+}
