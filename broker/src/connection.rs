@@ -1,0 +1,293 @@
+//! One connection: requests in, responses out.
+//!
+//! ```text
+//! socket ─> frames ─> decode ─> handler ─> Work ─┬─ slot queue ─> responses ─> outbox ─> socket
+//!           (this task, in order of arrival)     │  (a task of its own, in the same order)
+//! ```
+//! A frame's memory is reserved before its body is read and freed after its response has left. At
+//! most [`REQUESTS_IN_FLIGHT_MAX`] requests wait for their response; then nothing more is read. Must
+//! never run a handler's second stage in the reading task, and never answer out of order.
+//!
+//! Between taking a slot and queueing the work there is no await: a request that was handed to its
+//! handler always reaches the writer.
+
+mod frames;
+mod in_flight;
+mod outbox;
+pub(crate) mod refusal;
+mod responses;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use protocol::request::{Decoded, Request, RequestHeader, decode};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout};
+use tracing::{debug, error};
+
+use crate::context::{Listener, RequestContext};
+use crate::dispatch::too_new;
+use crate::metrics::EdgeMetrics;
+use crate::read_buffers::ReadBuffers;
+use crate::reply::Work;
+use crate::request_memory::RequestMemory;
+use frames::{Frame, Frames, ReadEnd};
+use in_flight::{Awaiting, InFlight, closed_by_panic};
+use refusal::{Refusal, Warnings};
+use responses::{Queued, Responses, WriteEnd, send_farewell};
+
+/// Requests of one connection without a response; then it is not read until one has left.
+pub(crate) const REQUESTS_IN_FLIGHT_MAX: usize = 512;
+/// A connection that waits for a slot keeps its read buffer this long, since a slot is usually free
+/// within one disk commit.
+const BUFFER_HELD_MAX: Duration = Duration::from_millis(250);
+/// What a client is still owed when it has closed its side leaves within this time.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+
+/// The order-sensitive stage of every request: the dispatcher with its broker, or a test's own.
+pub(crate) type Handle = dyn Fn(&RequestContext, Request) -> Work + Send + Sync;
+
+/// What all connections share.
+pub(crate) struct Shared {
+    /// What serves the requests.
+    pub(crate) handle: Box<Handle>,
+    /// Where sockets are read into.
+    pub(crate) buffers: Arc<ReadBuffers>,
+    /// The budget of request bytes.
+    pub(crate) memory: RequestMemory,
+    /// Where things are counted.
+    pub(crate) metrics: Arc<EdgeMetrics>,
+    /// Limits from the settings.
+    pub(crate) limits: Limits,
+    /// Who clients are until users exist.
+    pub(crate) anonymous: Arc<str>,
+    /// Where the HTTP port is, for clients that look for it here.
+    pub(crate) http_address: String,
+    /// Keeps hostile clients from filling the log.
+    pub(crate) warnings: Warnings,
+}
+
+/// Limits from the settings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// `socket.request.max.bytes`.
+    pub(crate) request_bytes_max: usize,
+    /// `connections.max.idle.ms`.
+    pub(crate) idle_max: Duration,
+}
+
+/// One accepted connection.
+pub(crate) struct Connection {
+    /// The socket.
+    pub(crate) stream: TcpStream,
+    /// Through which listener it came.
+    pub(crate) listener: Arc<Listener>,
+    /// The client's address, for the log.
+    pub(crate) peer: String,
+    /// Which connection of this process's life.
+    pub(crate) id: u64,
+}
+
+/// What the reading and the writing side of a connection tell each other.
+#[derive(Debug)]
+pub(crate) struct Link {
+    slots: Semaphore,
+    began: Instant,
+    /// Milliseconds after `began`.
+    last_response_ms: AtomicU64,
+    stopping: AtomicBool,
+}
+
+impl Link {
+    fn new() -> Self {
+        Self {
+            slots: Semaphore::new(REQUESTS_IN_FLIGHT_MAX),
+            began: Instant::now(),
+            last_response_ms: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes a slot, which the writer gives back. May be cancelled.
+    async fn take_slot(&self) {
+        self.slots.acquire().await.expect("the slots are never closed").forget();
+    }
+
+    fn give_back(&self, count: usize) {
+        self.slots.add_permits(count);
+        let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_response_ms.store(elapsed_ms, Ordering::Relaxed);
+    }
+
+    fn in_flight(&self) -> usize {
+        REQUESTS_IN_FLIGHT_MAX - self.slots.available_permits()
+    }
+
+    fn last_response_at(&self) -> Instant {
+        self.began + Duration::from_millis(self.last_response_ms.load(Ordering::Relaxed))
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// Serves `connection` until it ends, or until `stop` becomes true: then nothing more is read, and
+/// what is in flight is answered before this returns (but for a fetch that waits for records).
+/// Dropping it ends the connection at once.
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    connection: Connection,
+    mut stop: watch::Receiver<bool>,
+) {
+    let connection = Arc::new(connection);
+    let link = Arc::new(Link::new());
+    let (queue, requests) = mpsc::channel(REQUESTS_IN_FLIGHT_MAX);
+    // A set of one: dropping it ends the task.
+    let mut writer = JoinSet::new();
+    writer.spawn({
+        let (shared, connection) = (Arc::clone(&shared), Arc::clone(&connection));
+        let link = Arc::clone(&link);
+        async move { Responses::new(&connection.stream, &shared, &link, requests).write_all().await }
+    });
+    let reader = Reader { shared: &shared, connection: &connection, link: &link, queue };
+    // The reader is dropped when its branch is not taken, and with it the queue's only sender, so
+    // that the writer ends when everything is answered.
+    let read_end = tokio::select! {
+        end = reader.run() => Some(end),
+        _ = stop.wait_for(|stopping| *stopping) => {
+            link.stopping.store(true, Ordering::Relaxed);
+            None
+        }
+        ended = writer.join_next() => return log_write_end(&connection, ended),
+    };
+    match read_end {
+        // The server limits how long all connections together may take.
+        None => log_write_end(&connection, writer.join_next().await),
+        Some(end) => {
+            if let Ok(ended) = timeout(LINGER_MAX, writer.join_next()).await {
+                log_write_end(&connection, ended);
+            }
+            conclude(&shared, &connection, end).await;
+        }
+    }
+}
+
+/// The reading side of a connection.
+struct Reader<'a> {
+    shared: &'a Shared,
+    connection: &'a Connection,
+    link: &'a Link,
+    queue: mpsc::Sender<Queued>,
+}
+
+impl Reader<'_> {
+    /// Reads and hands over requests until there are no more. May be cancelled at every await.
+    async fn run(self) -> ReadEnd {
+        let mut frames = Frames::new(&self.connection.stream, self.shared, self.link);
+        loop {
+            let frame = match frames.next().await {
+                Ok(frame) => frame,
+                Err(end) => return end,
+            };
+            self.take_slot(&mut frames).await;
+            if let Err(refusal) = self.hand_over(frame) {
+                return ReadEnd::Refused(refusal);
+            }
+            // A client that never lets the socket run dry must not keep this thread for itself.
+            tokio::task::coop::consume_budget().await;
+        }
+    }
+
+    async fn take_slot(&self, frames: &mut Frames<'_>) {
+        if timeout(BUFFER_HELD_MAX, self.link.take_slot()).await.is_err() {
+            let _reserved = frames.release_buffer().await;
+            self.link.take_slot().await;
+        }
+    }
+
+    /// Runs the first stage of a request and queues the rest. Never awaits.
+    fn hand_over(&self, frame: Frame) -> Result<(), Refusal> {
+        let frame_bytes = frame.bytes.len();
+        let (header, work) = match decode(frame.bytes).map_err(Refusal::Request)? {
+            Decoded::Request(header, request) => {
+                let work = self.first_stage(&header, request);
+                (header, work)
+            }
+            Decoded::ApiVersionsTooNew(header) => {
+                // Whatever the client asked for, it can read version 0 (behaviour 1).
+                let response = too_new();
+                (RequestHeader { api_version: 0, ..header }, Work::message(response))
+            }
+        };
+        if let Some(metrics) = self.shared.metrics.api(header.api_key) {
+            metrics.requested(frame_bytes);
+        }
+        let awaiting = Awaiting {
+            api_key: header.api_key,
+            correlation_id: header.correlation_id,
+            api_version: header.api_version,
+            arrived: frame.arrived,
+            _memory: frame.memory,
+        };
+        // The queue has a place for each slot. It is closed only if the writer has ended; then the
+        // connection ends too.
+        drop(self.queue.try_send(Box::pin(InFlight::new(work, awaiting))));
+        Ok(())
+    }
+
+    fn first_stage(&self, header: &RequestHeader, request: Request) -> Work {
+        let context = RequestContext {
+            listener: Arc::clone(&self.connection.listener),
+            principal: Arc::clone(&self.shared.anonymous),
+            client_id: header.client_id.clone(),
+            connection_id: self.connection.id,
+            api_version: header.api_version,
+            correlation_id: header.correlation_id,
+        };
+        catch_unwind(AssertUnwindSafe(|| (self.shared.handle)(&context, request)))
+            .unwrap_or_else(|panic| Work::Done(closed_by_panic(panic.as_ref())))
+    }
+}
+
+/// Says why the reading side ended, to the log and, where it helps, to the client.
+async fn conclude(shared: &Shared, connection: &Connection, end: ReadEnd) {
+    let Connection { peer, listener, id, .. } = connection;
+    match end {
+        ReadEnd::Closed => debug!(peer, connection = id, "the client closed the connection"),
+        ReadEnd::ClosedMidFrame => debug!(peer, connection = id, "the client left within a frame"),
+        ReadEnd::Idle => debug!(peer, connection = id, "closed an idle connection"),
+        ReadEnd::Stalled => debug!(peer, connection = id, "a frame did not become whole in time"),
+        ReadEnd::Failed(error) => debug!(peer, connection = id, %error, "the socket failed"),
+        ReadEnd::Refused(refusal) => {
+            shared.metrics.refused();
+            shared.warnings.log(&refusal, &listener.name, peer);
+            if let Some(farewell) = refusal.farewell(&shared.http_address)
+                && let Err(end) = send_farewell(&connection.stream, farewell).await
+            {
+                debug!(peer, connection = id, ?end, "the client did not take the hint");
+            }
+        }
+    }
+}
+
+fn log_write_end(connection: &Connection, ended: Option<Result<WriteEnd, JoinError>>) {
+    let Connection { peer, id, .. } = connection;
+    match ended {
+        None | Some(Ok(WriteEnd::Finished | WriteEnd::Stopped)) => {}
+        Some(Ok(WriteEnd::Closed(reason))) => {
+            debug!(peer, connection = id, reason, "a handler closed the connection");
+        }
+        Some(Ok(WriteEnd::Encode(error))) => {
+            error!(peer, connection = id, %error, "a response cannot be encoded");
+        }
+        Some(Ok(WriteEnd::Send(end))) => {
+            debug!(peer, connection = id, ?end, "responses cannot be sent");
+        }
+        Some(Err(error)) => error!(peer, connection = id, %error, "the response writer failed"),
+    }
+}

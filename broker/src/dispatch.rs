@@ -1,0 +1,78 @@
+//! From a decoded request to the handler of its API. Exhaustive, and nothing else: a request that
+//! is added to the protocol does not compile before it has a handler.
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::ApiVersionsResponse;
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+use protocol::api;
+use protocol::error_code::ErrorCode;
+use protocol::request::Request;
+use protocol::response::Response;
+
+use crate::broker::Broker;
+use crate::context::RequestContext;
+use crate::handlers;
+use crate::reply::Work;
+
+/// Runs the order-sensitive stage of `request` and returns what remains.
+pub(crate) fn dispatch(broker: &Arc<Broker>, context: &RequestContext, request: Request) -> Work {
+    match request {
+        Request::Produce(request) => handlers::produce::handle(broker, context, request),
+        Request::Fetch(request) => handlers::fetch::handle(broker, context, request),
+        Request::ListOffsets(request) => handlers::list_offsets::handle(broker, context, request),
+        Request::Metadata(request) => handlers::metadata::handle(broker, context, request),
+        Request::ApiVersions(request) => handlers::api_versions::handle(broker, context, request),
+        Request::CreateTopics(request) => handlers::create_topics::handle(broker, context, request),
+        Request::DeleteTopics(request) => handlers::delete_topics::handle(broker, context, request),
+        Request::CreatePartitions(request) => {
+            handlers::create_partitions::handle(broker, context, request)
+        }
+        Request::DeleteRecords(request) => {
+            handlers::delete_records::handle(broker, context, request)
+        }
+        Request::InitProducerId(request) => {
+            handlers::init_producer_id::handle(broker, context, request)
+        }
+        Request::OffsetForLeaderEpoch(request) => {
+            handlers::offset_for_leader_epoch::handle(broker, context, request)
+        }
+        Request::DescribeConfigs(request) => {
+            handlers::describe_configs::handle(broker, context, request)
+        }
+        Request::AlterConfigs(request) => handlers::alter_configs::handle(broker, context, request),
+        Request::IncrementalAlterConfigs(request) => {
+            handlers::incremental_alter_configs::handle(broker, context, request)
+        }
+        Request::DescribeCluster(request) => {
+            handlers::describe_cluster::handle(broker, context, request)
+        }
+        Request::DescribeTopicPartitions(request) => {
+            handlers::describe_topic_partitions::handle(broker, context, request)
+        }
+        Request::DescribeLogDirs(request) => {
+            handlers::describe_log_dirs::handle(broker, context, request)
+        }
+        Request::ListConfigResources(request) => {
+            handlers::list_config_resources::handle(broker, context, request)
+        }
+        Request::FindCoordinator(request) => {
+            handlers::find_coordinator::handle(broker, context, request)
+        }
+    }
+}
+
+/// The answer to an ApiVersions request in a version above ours, to be encoded in version 0: the
+/// client learns our versions of ApiVersions and asks again (KIP-511, behaviour 1).
+pub(crate) fn too_new() -> Response {
+    let own = api::spec(api::API_VERSIONS).expect("the table of served APIs holds ApiVersions");
+    let versions = ApiVersion::default()
+        .with_api_key(own.key)
+        .with_min_version(own.version_min)
+        .with_max_version(own.version_max);
+    Response::ApiVersions(
+        ApiVersionsResponse::default()
+            .with_error_code(ErrorCode::UnsupportedVersion.code())
+            .with_api_keys(vec![versions]),
+    )
+}
