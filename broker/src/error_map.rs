@@ -79,6 +79,7 @@ pub(crate) const fn delete_records(error: &DeleteRecordsError) -> ErrorCode {
 pub(crate) const fn propose(error: &ProposeError) -> ErrorCode {
     match error {
         ProposeError::NotLeader(_) => ErrorCode::NotController,
+        ProposeError::TooLarge { .. } => ErrorCode::InvalidRequest,
         ProposeError::Unknown(_) => ErrorCode::RequestTimedOut,
         ProposeError::Stopped(_) => ErrorCode::KafkaStorageError,
     }
