@@ -1,6 +1,9 @@
 //! The one table of APIs that this broker serves: the guard, the codec, ApiVersions and the
 //! dispatcher read it. It must hold no API that the dispatcher cannot answer.
 
+use crate::guard::requests;
+use crate::guard::shape::Struct;
+
 /// One served API.
 #[derive(Debug, Clone, Copy)]
 pub struct ApiSpec {
@@ -20,6 +23,8 @@ pub struct ApiSpec {
     pub flexible_from: i16,
     /// Largest frame accepted, in bytes; `None` leaves it to `socket.request.max.bytes`.
     pub frame_bytes_max: Option<usize>,
+    /// What a request holds, for the guard.
+    pub(crate) shape: &'static Struct,
 }
 
 impl ApiSpec {
@@ -55,6 +60,7 @@ const fn api(
     versions: (i16, i16),
     flexible_from: i16,
     mib: usize,
+    shape: &'static Struct,
 ) -> ApiSpec {
     ApiSpec {
         key,
@@ -64,6 +70,7 @@ const fn api(
         version_max: versions.1,
         flexible_from,
         frame_bytes_max: Some(mib * MIB),
+        shape,
     }
 }
 
@@ -77,25 +84,26 @@ pub const SERVED: &[ApiSpec] = &[
         version_max: 13,
         flexible_from: 9,
         frame_bytes_max: None,
+        shape: &requests::PRODUCE,
     },
-    api(1, "Fetch", (4, 18), 12, 8),
-    api(2, "ListOffsets", (1, 10), 6, 8),
-    api(3, "Metadata", (0, 13), 9, 4),
-    api(10, "FindCoordinator", (0, 6), 3, 1),
-    api(API_VERSIONS, "ApiVersions", (0, 4), 3, 1),
-    api(19, "CreateTopics", (2, 7), 5, 4),
-    api(20, "DeleteTopics", (1, 6), 4, 4),
-    api(21, "DeleteRecords", (0, 2), 2, 4),
-    api(22, "InitProducerId", (0, 5), 2, 1),
-    api(23, "OffsetForLeaderEpoch", (2, 4), 4, 8),
-    api(32, "DescribeConfigs", (1, 4), 4, 4),
-    api(33, "AlterConfigs", (0, 2), 2, 4),
-    api(35, "DescribeLogDirs", (1, 4), 2, 4),
-    api(37, "CreatePartitions", (0, 3), 2, 4),
-    api(44, "IncrementalAlterConfigs", (0, 1), 1, 4),
-    api(60, "DescribeCluster", (0, 2), 0, 1),
-    api(74, "ListConfigResources", (0, 1), 0, 1),
-    api(75, "DescribeTopicPartitions", (0, 0), 0, 4),
+    api(1, "Fetch", (4, 18), 12, 8, &requests::FETCH),
+    api(2, "ListOffsets", (1, 10), 6, 8, &requests::LIST_OFFSETS),
+    api(3, "Metadata", (0, 13), 9, 4, &requests::METADATA),
+    api(10, "FindCoordinator", (0, 6), 3, 1, &requests::FIND_COORDINATOR),
+    api(API_VERSIONS, "ApiVersions", (0, 4), 3, 1, &requests::API_VERSIONS),
+    api(19, "CreateTopics", (2, 7), 5, 4, &requests::CREATE_TOPICS),
+    api(20, "DeleteTopics", (1, 6), 4, 4, &requests::DELETE_TOPICS),
+    api(21, "DeleteRecords", (0, 2), 2, 4, &requests::DELETE_RECORDS),
+    api(22, "InitProducerId", (0, 5), 2, 1, &requests::INIT_PRODUCER_ID),
+    api(23, "OffsetForLeaderEpoch", (2, 4), 4, 8, &requests::OFFSET_FOR_LEADER_EPOCH),
+    api(32, "DescribeConfigs", (1, 4), 4, 4, &requests::DESCRIBE_CONFIGS),
+    api(33, "AlterConfigs", (0, 2), 2, 4, &requests::ALTER_CONFIGS),
+    api(35, "DescribeLogDirs", (1, 4), 2, 4, &requests::DESCRIBE_LOG_DIRS),
+    api(37, "CreatePartitions", (0, 3), 2, 4, &requests::CREATE_PARTITIONS),
+    api(44, "IncrementalAlterConfigs", (0, 1), 1, 4, &requests::INCREMENTAL_ALTER_CONFIGS),
+    api(60, "DescribeCluster", (0, 2), 0, 1, &requests::DESCRIBE_CLUSTER),
+    api(74, "ListConfigResources", (0, 1), 0, 1, &requests::LIST_CONFIG_RESOURCES),
+    api(75, "DescribeTopicPartitions", (0, 0), 0, 4, &requests::DESCRIBE_TOPIC_PARTITIONS),
 ];
 
 /// The row of `key`; `None` if the API is not served.
