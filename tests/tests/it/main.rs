@@ -1,0 +1,5 @@
+//! The black-box tests: one binary, one module for each theme. Each test starts what it needs and
+//! shares nothing with another, so all of them may run at once and in any order.
+
+mod clients;
+mod tools;
