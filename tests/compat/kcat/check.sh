@@ -21,19 +21,19 @@ for codec in none gzip snappy lz4 zstd; do
   kcat -b "$bootstrap" -P -t "$topic" -p 0 -K '|' -z "$codec" -H "codec=$codec" \
     -X enable.idempotence=true -X linger.ms=5 -X batch.num.messages=70 \
     -X message.timeout.ms=30000 < "$scratch/sent"
-  kcat -b "$bootstrap" -C -t "$topic" -p 0 -o beginning -e -q -f '%k|%s\n' > "$scratch/got"
+  kcat -b "$bootstrap" -X fetch.wait.max.ms=20 -C -t "$topic" -p 0 -o beginning -e -q -f '%k|%s\n' > "$scratch/got"
   check "content and order, codec $codec" "$scratch/sent" "$scratch/got"
 
-  kcat -b "$bootstrap" -C -t "$topic" -p 0 -o beginning -e -q -f '%o %h\n' > "$scratch/got"
+  kcat -b "$bootstrap" -X fetch.wait.max.ms=20 -C -t "$topic" -p 0 -o beginning -e -q -f '%o %h\n' > "$scratch/got"
   for ((n = 0; n < records; n++)); do echo "$n codec=$codec"; done > "$scratch/expected"
   check "offsets and headers, codec $codec" "$scratch/expected" "$scratch/got"
 
-  kcat -b "$bootstrap" -C -t "$topic" -p 0 -o -3 -e -q -f '%o\n' > "$scratch/got"
+  kcat -b "$bootstrap" -X fetch.wait.max.ms=20 -C -t "$topic" -p 0 -o -3 -e -q -f '%o\n' > "$scratch/got"
   printf '%d\n' $((records - 3)) $((records - 2)) $((records - 1)) > "$scratch/expected"
   check "from the end, codec $codec" "$scratch/expected" "$scratch/got"
 
   # The first record at or after a time: asked with the times that the broker gave back.
-  kcat -b "$bootstrap" -C -t "$topic" -p 0 -o beginning -e -q -f '%o %T\n' > "$scratch/times"
+  kcat -b "$bootstrap" -X fetch.wait.max.ms=20 -C -t "$topic" -p 0 -o beginning -e -q -f '%o %T\n' > "$scratch/times"
   last_time=$(tail -n 1 "$scratch/times" | cut -d ' ' -f 2)
   awk -v t="$last_time" '$2 >= t { print $1; exit }' "$scratch/times" > "$scratch/expected"
   kcat -b "$bootstrap" -Q -t "$topic:0:$last_time" | sed 's/.*offset //' > "$scratch/got"
