@@ -291,3 +291,6 @@ fn log_write_end(connection: &Connection, ended: Option<Result<WriteEnd, JoinErr
         Some(Err(error)) => error!(peer, connection = id, %error, "the response writer failed"),
     }
 }
+
+#[cfg(test)]
+mod tests;

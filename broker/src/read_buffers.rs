@@ -50,10 +50,14 @@ impl ReadBuffers {
         ReadBuffer { data, start: 0, pool: Arc::clone(self), _permit: permit }
     }
 
+    /// Buffers that are lent now.
+    pub(crate) fn lent_count(&self) -> usize {
+        READ_BUFFERS_MAX - self.lent.available_permits()
+    }
+
     /// Bytes in buffers that are lent or kept.
     pub(crate) fn bytes(&self) -> usize {
-        let lent = READ_BUFFERS_MAX - self.lent.available_permits();
-        (lent + self.free.lock().len()) * READ_BUFFER_BYTES
+        (self.lent_count() + self.free.lock().len()) * READ_BUFFER_BYTES
     }
 
     fn take_back(&self, mut data: BytesMut) {
