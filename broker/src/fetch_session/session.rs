@@ -358,3 +358,6 @@ const fn following(epoch: i32) -> i32 {
         None => 1,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -199,6 +199,9 @@ impl Fetch {
             // Records in hand are let go while the request is parked: they would pin memory.
             if pass.park() {
                 time_is_up = !news_before(&watch, deadline.as_mut()).await;
+            } else {
+                // Under a stream of commits this turn must not keep its thread from the others.
+                tokio::task::yield_now().await;
             }
         }
     }

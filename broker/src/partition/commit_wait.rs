@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use protocol::types::Offset;
 use tokio::sync::Notify;
 
-use super::Partition;
-use super::waiters::CommitState;
+use super::waiters::{CommitState, Waiters};
 
 /// How many partitions of a request are not done, and the task to wake when none is left.
 #[derive(Debug)]
@@ -37,7 +36,7 @@ impl Countdown {
 #[derive(Debug)]
 pub(crate) struct CommitWait {
     countdown: Arc<Countdown>,
-    targets: Vec<(Arc<Partition>, Offset)>,
+    targets: Vec<(Arc<Waiters>, Offset)>,
     all_registered: bool,
 }
 
@@ -51,11 +50,11 @@ impl CommitWait {
         }
     }
 
-    /// Waits also for `partition`'s high watermark to reach `next_offset`. Call this right after the
+    /// Waits also for the high watermark of a partition to reach `next_offset`. Call this right after the
     /// append.
-    pub(crate) fn add(&mut self, partition: Arc<Partition>, next_offset: Offset) {
+    pub(crate) fn add(&mut self, partition: Arc<Waiters>, next_offset: Offset) {
         // What is committed or lost already needs no entry; `state` will find that out by itself.
-        partition.waiters().wait_for_commit(next_offset, &self.countdown);
+        partition.wait_for_commit(next_offset, &self.countdown);
         self.targets.push((partition, next_offset));
     }
 
@@ -75,7 +74,7 @@ impl CommitWait {
     /// What became of the `index`-th addition.
     pub(crate) fn state(&self, index: usize) -> CommitState {
         self.targets.get(index).map_or(CommitState::Lost, |(partition, next_offset)| {
-            partition.waiters().commit_state(*next_offset)
+            partition.commit_state(*next_offset)
         })
     }
 }
@@ -87,7 +86,110 @@ impl Drop for CommitWait {
             return;
         }
         for (partition, next_offset) in &self.targets {
-            partition.waiters().forget_commit(*next_offset, &self.countdown);
+            partition.forget_commit(*next_offset, &self.countdown);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll};
+
+    use raft::replica::ReplicaListener;
+
+    use super::*;
+
+    fn offset(raw: i64) -> Offset {
+        Offset::new(raw)
+    }
+
+    /// Whether the wait is over, asked once as an executor would.
+    fn is_finished(wait: &mut CommitWait) -> bool {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        matches!(pin!(wait.finished()).poll(&mut context), Poll::Ready(()))
+    }
+
+    #[test]
+    fn a_request_is_done_when_its_last_partition_is() {
+        let (first, second) = (Arc::<Waiters>::default(), Arc::<Waiters>::default());
+        let mut wait = CommitWait::new();
+        wait.add(first.clone(), offset(5));
+        wait.add(second.clone(), offset(9));
+        assert!(!is_finished(&mut wait));
+        first.committed(offset(4));
+        second.committed(offset(20));
+        assert!(!is_finished(&mut wait), "the first is at 4 of 5");
+        assert_eq!([wait.state(0), wait.state(1)], [CommitState::Pending, CommitState::Committed]);
+        first.committed(offset(5));
+        assert!(is_finished(&mut wait));
+        assert_eq!(wait.state(0), CommitState::Committed);
+    }
+
+    #[test]
+    fn a_commit_between_the_append_and_the_registration_is_not_missed() {
+        let partition = Arc::<Waiters>::default();
+        partition.committed(offset(5));
+        let mut wait = CommitWait::new();
+        wait.add(partition.clone(), offset(5));
+        assert!(is_finished(&mut wait));
+        let mut wait = CommitWait::new();
+        wait.add(partition.clone(), offset(6));
+        partition.committed(offset(6));
+        assert!(is_finished(&mut wait), "committed between the registration and the first await");
+    }
+
+    #[test]
+    fn a_lost_partition_ends_the_wait_and_keeps_what_was_committed() {
+        let partition = Arc::<Waiters>::default();
+        let mut wait = CommitWait::new();
+        wait.add(partition.clone(), offset(2));
+        wait.add(partition.clone(), offset(4));
+        partition.committed(offset(2));
+        partition.lost();
+        assert!(is_finished(&mut wait));
+        assert_eq!([wait.state(0), wait.state(1)], [CommitState::Committed, CommitState::Lost]);
+        let mut late = CommitWait::new();
+        late.add(partition, offset(9));
+        assert!(is_finished(&mut late) && late.state(0) == CommitState::Lost);
+    }
+
+    #[test]
+    fn a_dropped_wait_leaves_nothing_behind_and_the_others_alone() {
+        let partition = Arc::<Waiters>::default();
+        let waits = [3, 5, 5, 7].map(|target| {
+            let mut wait = CommitWait::new();
+            wait.add(partition.clone(), offset(target));
+            wait
+        });
+        let [first, mut second, third, fourth] = waits;
+        drop(third);
+        assert_eq!(partition.commit_waits(), 3);
+        drop((first, fourth));
+        assert_eq!(partition.commit_waits(), 1);
+        assert!(!is_finished(&mut second));
+        partition.committed(offset(5));
+        assert!(is_finished(&mut second));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn commits_that_race_with_registrations_end_every_wait() {
+        const REQUESTS: i64 = 2_000;
+        let partition = Arc::<Waiters>::default();
+        let committer = {
+            let partition = partition.clone();
+            std::thread::spawn(move || {
+                (1..=REQUESTS).for_each(|target| partition.committed(offset(target)));
+            })
+        };
+        for target in 1..=REQUESTS {
+            let mut wait = CommitWait::new();
+            wait.add(partition.clone(), offset(target));
+            // A lost wake-up would hang here for ever.
+            wait.finished().await;
+            assert_eq!(wait.state(0), CommitState::Committed);
+        }
+        committer.join().unwrap();
+        assert_eq!(partition.commit_waits(), 0);
     }
 }

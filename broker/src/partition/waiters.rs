@@ -151,12 +151,12 @@ impl Waiters {
     }
 
     /// Registers `watch` to be marked at the next change, once. `false` if the partition has changed
-    /// since `seen`: nothing was registered, look again.
+    /// since `seen`, or is lost so that nothing more will be told: nothing was registered, look again.
     #[must_use]
     pub(crate) fn watch(&self, watch: &Arc<Watch>, slot: Slot, seen: Version) -> bool {
         let mut state = self.state.lock();
         // Under the lock no change can be under way, so that relaxed order is enough.
-        if self.version.load(Ordering::Relaxed) != seen.0 {
+        if state.lost || self.version.load(Ordering::Relaxed) != seen.0 {
             return false;
         }
         if state.watches.len() >= state.sweep_at {
@@ -170,6 +170,12 @@ impl Waiters {
     /// Something other than the high watermark has changed that a fetch reports: the log start.
     pub(crate) fn changed(&self) {
         self.change(|_| {});
+    }
+
+    /// Commit waits registered at present.
+    #[cfg(test)]
+    pub(super) fn commit_waits(&self) -> usize {
+        self.state.lock().commits.len()
     }
 
     fn change(&self, apply: impl FnOnce(&mut State)) {
@@ -197,5 +203,83 @@ impl ReplicaListener for Waiters {
 
     fn lost(&self) {
         self.change(|state| state.lost = true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(waiters: &Waiters, watch: &Arc<Watch>, slot: u32) -> bool {
+        waiters.watch(watch, Slot(slot), waiters.version())
+    }
+
+    #[test]
+    fn a_change_after_the_look_refuses_the_registration() {
+        let (waiters, watch) = (Waiters::default(), Arc::<Watch>::default());
+        let seen = waiters.version();
+        waiters.committed(Offset::new(1));
+        assert!(!waiters.watch(&watch, Slot(0), seen), "it must look again");
+        assert!(watched(&waiters, &watch, 0));
+        assert!(watch.take().is_empty());
+    }
+
+    #[test]
+    fn a_registration_is_good_for_one_mark() {
+        let (waiters, watch) = (Waiters::default(), Arc::<Watch>::default());
+        assert!(watched(&waiters, &watch, 7));
+        waiters.committed(Offset::new(1));
+        waiters.committed(Offset::new(2));
+        assert_eq!(watch.take(), [Slot(7)]);
+        assert!(watched(&waiters, &watch, 7));
+        waiters.changed();
+        assert_eq!(watch.take(), [Slot(7)]);
+        assert!(watched(&waiters, &watch, 7));
+        waiters.lost();
+        assert_eq!(watch.take(), [Slot(7)]);
+        assert!(!watched(&waiters, &watch, 7), "nobody would ever mark it");
+    }
+
+    #[test]
+    fn watches_that_died_are_swept() {
+        let (waiters, live) = (Waiters::default(), Arc::<Watch>::default());
+        assert!(watched(&waiters, &live, 0));
+        for _ in 0..10 * DEAD_WATCHES_MAX {
+            assert!(watched(&waiters, &Arc::default(), 0));
+            assert!(waiters.state.lock().watches.len() <= DEAD_WATCHES_MAX + 1);
+        }
+        waiters.committed(Offset::new(1));
+        assert_eq!(live.take(), [Slot(0)], "the living one was not swept");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_commit_is_missed_by_a_reader_that_parks() {
+        const COMMITS: i64 = 5_000;
+        let (waiters, watch) = (Arc::<Waiters>::default(), Arc::<Watch>::default());
+        let high_watermark = Arc::new(AtomicU64::new(0));
+        let committer = {
+            let (waiters, high_watermark) = (waiters.clone(), high_watermark.clone());
+            std::thread::spawn(move || {
+                for offset in 1..=COMMITS {
+                    // As a replica does: the pointer first, then the listener.
+                    high_watermark.fetch_add(1, Ordering::Release);
+                    waiters.committed(Offset::new(offset));
+                }
+            })
+        };
+        let mut is_watched = false;
+        loop {
+            let seen = waiters.version();
+            if high_watermark.load(Ordering::Acquire) == COMMITS.unsigned_abs() {
+                break;
+            }
+            is_watched = is_watched || waiters.watch(&watch, Slot(0), seen);
+            if is_watched {
+                // A lost wake-up would hang here for ever.
+                watch.marked().await;
+                is_watched = watch.take().is_empty();
+            }
+        }
+        committer.join().unwrap();
     }
 }
