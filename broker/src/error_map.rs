@@ -106,5 +106,6 @@ pub(crate) const fn leader_epoch(refusal: EpochRefusal) -> ErrorCode {
         EpochRefusal::Fenced(_) => ErrorCode::FencedLeaderEpoch,
         EpochRefusal::Unknown => ErrorCode::UnknownLeaderEpoch,
         EpochRefusal::NotLeader(_) => ErrorCode::NotLeaderOrFollower,
+        EpochRefusal::Offline => ErrorCode::KafkaStorageError,
     }
 }

@@ -12,6 +12,7 @@ mod fetch_session;
 mod handlers;
 mod metrics;
 mod partition;
+mod partition_metrics;
 mod partitions;
 mod read_buffers;
 mod read_pool;

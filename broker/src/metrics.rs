@@ -36,7 +36,13 @@ pub(crate) struct Metric {
     pub(crate) help: &'static str,
 }
 
-const fn metric(name: &'static str, kind: Kind, unit: Unit, help: &'static str) -> Metric {
+/// A row without labels.
+pub(crate) const fn metric(
+    name: &'static str,
+    kind: Kind,
+    unit: Unit,
+    help: &'static str,
+) -> Metric {
     Metric { name, kind, unit, labels: &[], help }
 }
 
@@ -200,7 +206,7 @@ impl ApiMetrics {
 }
 
 /// Tells the recorder a metric's unit and help.
-fn describe(row: &Metric) {
+pub(crate) fn describe(row: &Metric) {
     let (name, help) = (row.name, SharedString::const_str(row.help));
     with_recorder(|recorder| match row.kind {
         Kind::Counter => recorder.describe_counter(name.into(), Some(row.unit), help),
@@ -220,7 +226,8 @@ fn counter(name: &'static str, labels: Vec<Label>) -> Counter {
     counter
 }
 
-fn gauge(name: &'static str, labels: Vec<Label>) -> Gauge {
+/// Makes the handle of a gauge, which shows as 0 at first.
+pub(crate) fn gauge(name: &'static str, labels: Vec<Label>) -> Gauge {
     let key = Key::from_parts(name, labels);
     let gauge = with_recorder(|recorder| recorder.register_gauge(&key, &METADATA));
     gauge.set(0.0);
@@ -234,7 +241,7 @@ fn histogram(name: &'static str, labels: Vec<Label>) -> Histogram {
 
 /// Gauges are floating point; a rounding beyond 2^53 bytes would not be seen by anybody.
 #[expect(clippy::cast_precision_loss, reason = "see the comment above")]
-const fn as_value(number: usize) -> f64 {
+pub(crate) const fn as_value(number: usize) -> f64 {
     number as f64
 }
 

@@ -12,17 +12,13 @@ use kafka_protocol::protocol::StrBytes;
 use protocol::error_code::ErrorCode;
 use protocol::response::Response;
 use protocol::topic::TopicName;
-use storage::data_dir::DataDir;
 
 use crate::authorize::{Operation, Resource, authorize};
 use crate::broker::Broker;
 use crate::context::RequestContext;
 use crate::partitions::Partitions;
-use crate::reply::{Reply, Work};
+use crate::reply::Work;
 use crate::resolve::wire_name;
-
-/// Kafka's word for "not known".
-const UNKNOWN_BYTES: i64 = -1;
 
 /// Serves one request.
 pub(crate) fn handle(
@@ -35,18 +31,10 @@ pub(crate) fn handle(
         let refused = DescribeLogDirsResponse::default().with_error_code(error);
         return Work::message(Response::DescribeLogDirs(refused));
     }
-    let broker = broker.clone();
-    Work::later(async move {
-        let partitions = broker.partitions.clone();
-        let wanted = Wanted::new(request.topics);
-        // Asking a file system for its space may wait for the disk.
-        let described = broker.read_pool.run(move || describe(&partitions, &wanted)).await;
-        let result = described.unwrap_or_else(|_| {
-            DescribeLogDirsResult::default().with_error_code(ErrorCode::KafkaStorageError.code())
-        });
-        let response = DescribeLogDirsResponse::default().with_results(vec![result]);
-        Reply::Message(Response::DescribeLogDirs(response))
-    })
+    let wanted = Wanted::new(request.topics);
+    let result = describe(&broker.partitions, &wanted);
+    let response = DescribeLogDirsResponse::default().with_results(vec![result]);
+    Work::message(Response::DescribeLogDirs(response))
 }
 
 /// Which partitions the client asks about.
@@ -96,22 +84,12 @@ fn describe(partitions: &Partitions, wanted: &Wanted) -> DescribeLogDirsResult {
             .with_name(wire_name(name.as_str()))
             .with_partitions(partitions)
     });
-    let (total_bytes, usable_bytes) = space(partitions.data_dir());
-    let log_dir = partitions.data_dir().path().to_string_lossy().into_owned();
+    let data_dir = partitions.data_dir();
+    let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let log_dir = data_dir.path().to_string_lossy().into_owned();
     DescribeLogDirsResult::default()
         .with_log_dir(StrBytes::from_string(log_dir))
         .with_topics(topics.collect())
-        .with_total_bytes(total_bytes)
-        .with_usable_bytes(usable_bytes)
-}
-
-/// The file system's size and what of it is free, in bytes.
-fn space(data_dir: &DataDir) -> (i64, i64) {
-    let Ok(file_system) = rustix::fs::statvfs(data_dir.path().as_path()) else {
-        return (UNKNOWN_BYTES, UNKNOWN_BYTES);
-    };
-    let bytes = |blocks: u64| {
-        i64::try_from(blocks.saturating_mul(file_system.f_frsize)).unwrap_or(i64::MAX)
-    };
-    (bytes(file_system.f_blocks), bytes(file_system.f_bavail))
+        .with_total_bytes(bytes(data_dir.total_bytes()))
+        .with_usable_bytes(bytes(data_dir.free_bytes()))
 }

@@ -14,6 +14,8 @@ pub(crate) enum EpochRefusal {
     Unknown,
     /// Another broker leads, or nobody does.
     NotLeader(Leadership),
+    /// Nobody leads because the log has failed.
+    Offline,
 }
 
 /// The end of an epoch's records.
@@ -29,7 +31,13 @@ impl Partition {
     /// Checks that this replica leads, in the epoch that the client knows
     /// ([`LeaderEpoch::NONE`] asks nothing).
     pub(crate) fn check_leader_epoch(&self, known: LeaderEpoch) -> Result<(), EpochRefusal> {
-        check(self.replica.leadership(), known)
+        check(self.replica.leadership(), known).map_err(|refusal| {
+            let log_failed = || self.replica.log().failure().is_some();
+            match refusal {
+                EpochRefusal::NotLeader(_) if log_failed() => EpochRefusal::Offline,
+                other => other,
+            }
+        })
     }
 
     /// Where `leader_epoch` ends (behaviour 39); `None` for an epoch that is still to come.

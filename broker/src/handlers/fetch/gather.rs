@@ -110,13 +110,15 @@ impl From<ErrorCode> for Refused {
 impl From<ReadRefusal> for Refused {
     fn from(refusal: ReadRefusal) -> Self {
         match refusal {
-            ReadRefusal::LeaderEpoch(EpochRefusal::Fenced(leadership)) => {
-                Self { error: ErrorCode::FencedLeaderEpoch, leadership: Some(leadership) }
+            ReadRefusal::LeaderEpoch(refusal) => {
+                let leadership = match refusal {
+                    EpochRefusal::Fenced(leadership) | EpochRefusal::NotLeader(leadership) => {
+                        Some(leadership)
+                    }
+                    EpochRefusal::Unknown | EpochRefusal::Offline => None,
+                };
+                Self { error: error_map::leader_epoch(refusal), leadership }
             }
-            ReadRefusal::LeaderEpoch(EpochRefusal::NotLeader(leadership)) => {
-                Self { error: ErrorCode::NotLeaderOrFollower, leadership: Some(leadership) }
-            }
-            ReadRefusal::LeaderEpoch(EpochRefusal::Unknown) => ErrorCode::UnknownLeaderEpoch.into(),
             ReadRefusal::OutOfRange => ErrorCode::OffsetOutOfRange.into(),
             ReadRefusal::Log(error) => error_map::read(&error).into(),
         }
