@@ -257,9 +257,9 @@ impl<R: RecordsByReference> Frame<R> {
 
     fn finish(self) -> Vec<Part<R>> {
         let Self { mut fields, records, records_bytes, .. } = self;
-        let length = fields.len() - LENGTH_PREFIX_BYTES + records_bytes;
-        let length = i32::try_from(length).expect("a response stays below 2 GiB").to_be_bytes();
-        fields.iter_mut().zip(length).for_each(|(byte, length)| *byte = length);
+        let length = i32::try_from(fields.len() - LENGTH_PREFIX_BYTES + records_bytes)
+            .expect("a response stays below 2 GiB");
+        *fields.first_chunk_mut().expect("the prefix was reserved") = length.to_be_bytes();
 
         let mut rest = fields.freeze();
         let mut parts = Vec::with_capacity(2 * records.len() + 1);

@@ -2,8 +2,8 @@
 //!
 //! The codec believes the counts on the wire: four bytes can make it ask for more memory than there
 //! is, which ends the process. So a frame is first walked against a description of its request
-//! (`shape` is the notation, `requests` the descriptions). The walk allocates nothing, reads each byte at most once, and passes a
-//! frame only if
+//! (`shape` is the notation, `requests` the descriptions). The walk allocates nothing, reads each
+//! byte at most once, and passes a frame only if
 //! - every string, array and tagged field lies within it and nothing follows the last one,
 //! - null stands only where it may,
 //! - what the codec will allocate for it stays within [`decoded_bytes_max`].
@@ -258,3 +258,6 @@ fn not_negative(length: i64, nullable: bool) -> Result<usize, Flaw> {
         Err(_negative) => Err(Flaw::Negative),
     }
 }
+
+#[cfg(test)]
+mod tests;

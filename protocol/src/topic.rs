@@ -128,3 +128,47 @@ impl fmt::Display for TopicPartition {
         write!(f, "{}-{}", self.topic, self.partition)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_kafkas_rules() {
+        let longest = "x".repeat(TOPIC_NAME_BYTES_MAX);
+        for legal in ["a", "A-z_0.9", "...", "__consumer_offsets", &longest] {
+            assert_eq!(TopicName::new(legal).map(|name| name.to_string()).as_deref(), Ok(legal));
+        }
+        assert_eq!(TopicName::new(""), Err(TopicNameError::Empty));
+        assert_eq!(TopicName::new("."), Err(TopicNameError::Dots));
+        assert_eq!(TopicName::new(".."), Err(TopicNameError::Dots));
+        let too_long = format!("{longest}x");
+        assert_eq!(TopicName::new(&too_long), Err(TopicNameError::TooLong(250)));
+        for (name, illegal) in [("a b", ' '), ("a/b", '/'), ("a\0", '\0'), ("caf\u{e9}", '\u{e9}')]
+        {
+            assert_eq!(TopicName::new(name), Err(TopicNameError::Illegal(illegal)));
+        }
+    }
+
+    #[test]
+    fn names_collide_where_metrics_cannot_tell_them_apart() {
+        let name = |name: &str| TopicName::new(name).unwrap();
+        assert!(name("a.b_c").collides_with(&name("a_b.c")));
+        assert!(name("a.b").collides_with(&name("a.b")));
+        assert!(!name("a.b").collides_with(&name("a-b")));
+        assert!(!name("a.b").collides_with(&name("a.b.")));
+    }
+
+    #[test]
+    fn the_nil_id_is_no_id() {
+        assert_eq!(TopicId::new(Uuid::nil()), None);
+        let id = Uuid::from_u128(7);
+        assert_eq!(TopicId::new(id).map(TopicId::get), Some(id));
+    }
+
+    #[test]
+    fn a_partition_is_shown_as_its_directory_is_named() {
+        let partition = TopicPartition::new(TopicName::new("a-1").unwrap(), PartitionId::new(12));
+        assert_eq!(partition.to_string(), "a-1-12");
+    }
+}

@@ -137,3 +137,32 @@ impl Timestamp {
     /// What Kafka sends where there is no timestamp.
     pub const NONE: Self = Self(-1);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_wrap_to_zero() {
+        let advanced = |from, count| Sequence::new(from).advance(count).get();
+        assert_eq!(advanced(0, 1), 1);
+        assert_eq!(advanced(i32::MAX, 0), i32::MAX);
+        assert_eq!(advanced(i32::MAX, 1), 0);
+        assert_eq!(advanced(i32::MAX - 1, 5), 3);
+        assert_eq!(advanced(i32::MAX, i32::MAX), i32::MAX - 1);
+    }
+
+    #[test]
+    fn offsets_move_and_measure() {
+        assert_eq!(Offset::new(5).advance(3), Offset::new(8));
+        assert_eq!(Offset::new(8).distance_from(Offset::new(5)), 3);
+        assert_eq!(Offset::new(5).distance_from(Offset::new(8)), -3);
+        assert_eq!(LeaderEpoch::ZERO.next(), LeaderEpoch::new(1));
+    }
+
+    #[test]
+    #[should_panic(expected = "an offset never reaches 2^63")]
+    fn offsets_do_not_wrap() {
+        let _beyond = Offset::new(i64::MAX).advance(1);
+    }
+}

@@ -1,0 +1,95 @@
+//! What the walk refuses, flaw by flaw. That it passes every sound request, in every version, is
+//! shown in `tests/hostile`, where the codec encodes them.
+
+use super::*;
+use crate::api;
+
+const METADATA: i16 = 3;
+const DELETE_TOPICS: i16 = 20;
+const FETCH: i16 = 1;
+const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
+
+fn walk(key: i16, version: i16, rest: &[u8]) -> Result<usize, GuardError> {
+    check(api::spec(key).unwrap(), version, rest)
+}
+
+#[track_caller]
+fn refused(key: i16, version: i16, rest: &[u8], flaw: Flaw, field: &str, position: usize) {
+    let error = walk(key, version, rest).unwrap_err();
+    assert_eq!((error.flaw, error.field, error.position), (flaw, field, position));
+}
+
+#[test]
+fn header_tags_are_counted_in_flexible_versions_only() {
+    assert_eq!(walk(METADATA, 1, &[0, 0, 0, 0]), Ok(0));
+    assert_eq!(walk(METADATA, 9, &[0, 1, 0, 0, 0, 0]), Ok(1));
+    assert_eq!(walk(METADATA, 9, &[1, 5, 2, 8, 8, 1, 0, 0, 0, 0]), Ok(5));
+}
+
+#[test]
+fn null_stands_only_where_the_version_allows_it() {
+    refused(METADATA, 0, &[0xff; 4], Flaw::Negative, "topics", 4);
+    assert!(walk(METADATA, 1, &[0xff; 4]).is_ok());
+    refused(METADATA, 1, &[0xff, 0xff, 0xff, 0xfe], Flaw::Negative, "topics", 4);
+    // A topic by name, null from version 10 on.
+    refused(METADATA, 9, &[0, 2, 0, 0, 0, 0, 0, 0], Flaw::Negative, "name", 3);
+    let by_id = [[0, 2].as_slice(), &[7; 16], &[0, 0, 0, 0, 0, 0]].concat();
+    assert!(walk(METADATA, 10, &by_id).is_ok());
+    // Elements of an array of names are never null.
+    refused(DELETE_TOPICS, 3, &[0, 0, 0, 1, 0xff, 0xff], Flaw::Negative, "topic_names", 6);
+}
+
+#[test]
+fn lengths_end_within_the_frame() {
+    refused(METADATA, 1, &[0, 0, 0], Flaw::Truncated, "topics", 0);
+    refused(METADATA, 1, &[0, 0, 0, 9, 0, 1, b't'], Flaw::Truncated, "topics", 4);
+    refused(METADATA, 1, &[0, 0, 0, 1, 0, 2, b't'], Flaw::Truncated, "name", 6);
+    refused(METADATA, 9, &[1, 5, 9, 8, 8], Flaw::Truncated, "tagged fields", 3);
+    refused(METADATA, 9, &[0, 0x80, 0x80, 0x80, 0x80, 0x10], Flaw::Varint, "topics", 6);
+}
+
+#[test]
+fn text_has_kafkas_limit_also_where_its_length_could_be_larger() {
+    let name = |bytes: u16| {
+        let [high, low] = (bytes + 1).to_be_bytes();
+        let compact = [low | 0x80, (high << 1) | (low >> 7) | 0x80, high >> 6];
+        [&[0, 2], compact.as_slice(), &vec![b'x'; bytes.into()], &[0, 0, 0, 0, 0]].concat()
+    };
+    assert!(walk(METADATA, 9, &name(0x7fff)).is_ok());
+    refused(METADATA, 9, &name(0x8000), Flaw::TextTooLong(0x8000), "name", 5);
+}
+
+#[test]
+fn bytes_after_the_last_field_are_refused() {
+    refused(METADATA, 1, &[0, 0, 0, 0, 1, 2], Flaw::Trailing(2), "topics", 4);
+}
+
+#[test]
+fn presence_is_one_or_minus_one() {
+    let with = |presence: u8| [0, 1, 0, 0, 0, 0, presence, 0];
+    assert!(walk(DESCRIBE_TOPIC_PARTITIONS, 0, &with(0xff)).is_ok());
+    refused(DESCRIBE_TOPIC_PARTITIONS, 0, &with(2), Flaw::Presence(2), "cursor", 7);
+}
+
+#[test]
+fn known_tagged_fields_fill_their_size_exactly() {
+    let request = |tags: &[u8]| [&[0], [0; 25].as_slice(), &[1, 1, 1], tags].concat();
+    assert!(walk(FETCH, 12, &request(&[0])).is_ok());
+    assert!(walk(FETCH, 12, &request(&[1, 0, 3, 3, b'i', b'd'])).is_ok());
+    let slack = request(&[1, 0, 4, 3, b'i', b'd', 0]);
+    refused(FETCH, 12, &slack, Flaw::TagSlack(1), "cluster_id", 35);
+    let short = request(&[1, 0, 2, 3, b'i', b'd']);
+    refused(FETCH, 12, &short, Flaw::Truncated, "cluster_id", 33);
+}
+
+#[test]
+fn what_decoding_may_allocate_grows_with_the_frame_up_to_a_limit() {
+    assert_eq!(decoded_bytes_max(0), DECODED_FREE_BYTES);
+    assert!(decoded_bytes_max(1 << 20) > decoded_bytes_max(0));
+    assert_eq!(decoded_bytes_max(usize::MAX), DECODED_TOTAL_BYTES_MAX);
+
+    let names =
+        |count: u32| [count.to_be_bytes().as_slice(), &[0; 2].repeat(count as usize)].concat();
+    assert!(walk(METADATA, 1, &names(10_000)).is_ok());
+    refused(METADATA, 1, &names(100_000), Flaw::Amplification, "topics", 4);
+}
