@@ -1,10 +1,12 @@
-//! No frame, however made, may panic the decoder or make it allocate far more than the frame is
-//! long. And every sound frame passes, in every API and version.
+//! No frame and no batch, however made, may panic what reads it or make it allocate far more than
+//! it is long. And every sound frame passes, in every API and version.
 //!
-//! `MILLPOND_FUZZ_SECONDS` lengthens the mutation run, `MILLPOND_FUZZ_SEED` repeats one.
+//! `MILLPOND_FUZZ_SECONDS` lengthens each mutation run, `MILLPOND_FUZZ_SEED` repeats one.
 
+mod records;
 mod samples;
 
+use std::fmt::Debug;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -40,16 +42,18 @@ fn versions() -> impl Iterator<Item = (&'static ApiSpec, i16)> {
     SERVED.iter().flat_map(of)
 }
 
-/// Decodes and asserts that it neither panicked nor allocated beyond its bound.
-#[track_caller]
-fn decode_within_bounds(
-    frame: &Bytes,
-    origin: &dyn std::fmt::Debug,
-) -> Result<Decoded, RequestError> {
+/// Runs `action`; how it ended, and the most bytes that it held at once.
+fn allocated_by<T>(action: impl FnOnce() -> T) -> (std::thread::Result<T>, usize) {
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
-    let outcome = catch_unwind(AssertUnwindSafe(|| decode(frame.clone())));
-    let peak = ALLOCATOR.peak_usage().saturating_sub(before);
+    let outcome = catch_unwind(AssertUnwindSafe(action));
+    (outcome, ALLOCATOR.peak_usage().saturating_sub(before))
+}
+
+/// Decodes and asserts that it neither panicked nor allocated beyond its bound.
+#[track_caller]
+fn decode_within_bounds(frame: &Bytes, origin: &dyn Debug) -> Result<Decoded, RequestError> {
+    let (outcome, peak) = allocated_by(|| decode(frame.clone()));
     let Ok(outcome) = outcome else { panic!("{origin:?} panics on {frame:?}") };
     let bound = decoded_bytes_max(frame.len()) + SLACK_BYTES;
     assert!(peak <= bound, "{origin:?}: {peak} bytes allocated for {} in {frame:?}", frame.len());
@@ -110,17 +114,14 @@ fn bodies_that_abort_the_codec_are_refused() {
 #[test]
 fn small_elements_in_large_frames_are_bounded() {
     let _alone = measuring();
-    // One-byte strings and unknown tagged fields decode to many times their size.
-    let count = 1_000_000_u32;
-    let mut strings = count.to_be_bytes().to_vec();
-    strings.extend([0, 1, b't'].repeat(1_000_000));
-    let mut tags = vec![0, 0xc0, 0x84, 0x3d];
-    tags.extend((0..1_000_000_u32).flat_map(|tag| [0x80 | (tag & 0x7f) as u8, 0, 0]));
-    for (key, version, body) in
-        [(3, 1, strings), (60, 0, [b"\0\0".as_slice(), &tags[1..]].concat())]
-    {
+    // Metadata: strings of one byte, each of which decodes to a structure.
+    let strings = [1_000_000_u32.to_be_bytes().as_slice(), &b"\0\x01t".repeat(1_000_000)].concat();
+    // DescribeCluster: 100,000 empty tagged fields, each of which may decode to a node of a tree.
+    let tags = [b"\0\0\xa0\x8d\x06".as_slice(), &b"\x09\0".repeat(100_000)].concat();
+    for (key, version, body) in [(3, 1, strings), (60, 0, tags)] {
         let outcome = decode_within_bounds(&frame(key, version, &body), &(key, version));
-        assert!(outcome.is_err(), "{key} {version}");
+        let reason = outcome.expect_err("it is refused").to_string();
+        assert!(reason.contains("far more memory"), "{key} {version}: {reason}");
     }
 }
 
@@ -161,24 +162,27 @@ fn mutate(sample: &Bytes, random: &mut StdRng) -> Bytes {
     bytes.into()
 }
 
-#[test]
+/// Runs `round` for one seed, or for seed after seed until the time that was asked for is over.
 #[expect(clippy::disallowed_methods, reason = "wall time bounds the run that a variable lengthens")]
-fn mutated_requests_neither_panic_nor_allocate_beyond_their_bound() {
-    let _alone = measuring();
+fn fuzz(round: impl Fn(u64)) {
     let variable = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
     let seed = variable("MILLPOND_FUZZ_SEED").unwrap_or(1);
     let seconds = Duration::from_secs(variable("MILLPOND_FUZZ_SECONDS").unwrap_or(0));
-    // Not through the harness, which would lose it in an abort.
-    writeln!(std::io::stderr(), "MILLPOND_FUZZ_SEED={seed}").expect("stderr is open");
     let begin = Instant::now();
     for seed in seed.. {
-        for (spec, version) in versions() {
-            mutate_one(spec, version, seed);
-        }
+        // Not through the harness, which would lose it in an abort.
+        writeln!(std::io::stderr(), "MILLPOND_FUZZ_SEED={seed}").expect("stderr is open");
+        round(seed);
         if begin.elapsed() >= seconds {
             break;
         }
     }
+}
+
+#[test]
+fn mutated_requests_neither_panic_nor_allocate_beyond_their_bound() {
+    let _alone = measuring();
+    fuzz(|seed| versions().for_each(|(spec, version)| mutate_one(spec, version, seed)));
 }
 
 fn mutate_one(spec: &ApiSpec, version: i16, seed: u64) {
