@@ -1,11 +1,12 @@
 //! The seam to the operating system's files, so that tests can lose power, tear a write, fail a
 //! sync or fill a disk.
 //!
-//! Two implementors: [`os::OsDevice`], and `FaultyDevice` for tests. Nothing else in this
+//! Two implementors: [`os::OsDevice`], and [`faulty::FaultyDevice`] for tests. Nothing else in this
 //! crate opens, writes, renames, removes or syncs a file. Paths are absolute or relative to the
 //! process; a device has no root of its own. What a crash may leave is written here once, and
 //! recovery relies on this and on nothing more.
 
+pub mod faulty;
 pub mod os;
 
 use std::fmt;
@@ -39,9 +40,10 @@ use std::sync::Arc;
 /// - Syncing a file does not make its name durable, nor the other way round.
 ///
 /// **Failed sync.** An error from `sync_data`, `sync_all`, `sync_dir` or `sync_filesystem` is final:
-/// any part of what it covered may be lost and a retry MAY succeed without having written it. The
-/// caller MUST NOT count anything unsynced in the covered files as durable until it has read and
-/// written it anew in another file.
+/// any part of the bytes it covered may be lost and a retry MAY succeed without having written them.
+/// The caller MUST NOT count anything unsynced in the covered files as durable until it has written
+/// it anew in another file. Names alone MAY be synced again: a file system whose journal has failed
+/// stays failed.
 pub trait Device: Send + Sync + fmt::Debug {
     /// Makes one directory; its parent must exist. Fails with `AlreadyExists`.
     ///

@@ -169,26 +169,57 @@ impl SpaceGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::os::OsDevice;
+    use crate::device::faulty::FaultyDevice;
+
+    fn guard_of(capacity_bytes: u64) -> (tempfile::TempDir, Arc<FaultyDevice>, SpaceGuard) {
+        let root = tempfile::tempdir().unwrap();
+        let device = FaultyDevice::new(root.path()).unwrap();
+        device.set_capacity_bytes(Some(capacity_bytes));
+        let shared = Arc::clone(&device) as Arc<dyn Device>;
+        let guard = SpaceGuard::new(shared, root.path().to_owned(), 100).unwrap();
+        (root, device, guard)
+    }
 
     #[test]
-    fn a_burst_between_two_looks_closes_the_guard_and_a_look_opens_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().to_owned();
-        let guard = SpaceGuard::new(Arc::new(OsDevice), path, 1 << 20).unwrap();
-        assert!(!guard.is_full());
-        // As much as the disk holds: the batch is let in, what follows is not.
-        let burst = guard.total_bytes();
-        assert!(guard.admit(burst));
-        assert!(!guard.admit(1));
-        // A look cannot help while the bytes still wait to be written.
+    fn a_burst_between_two_looks_closes_the_guard_until_it_is_written() {
+        let (_root, _device, guard) = guard_of(1000);
+        assert!(guard.admit(850));
+        assert!(guard.admit(100));
+        assert!(!guard.admit(1), "50 would be left");
         guard.look().unwrap();
-        assert!(guard.is_full());
-        guard.settle(burst);
+        assert!(guard.is_full(), "the bytes still wait");
+        guard.settle(950);
+        // Nothing was really written, so a look finds all the space again.
         guard.look().unwrap();
         assert!(guard.admit(1));
-        guard.settle(1);
+    }
+
+    #[test]
+    fn it_opens_at_twice_the_watermark() {
+        let (_root, device, guard) = guard_of(99);
+        assert!(guard.is_full(), "full at start");
+        for (free_bytes, is_full) in
+            [(150, true), (199, true), (200, false), (150, false), (99, true)]
+        {
+            device.set_capacity_bytes(Some(free_bytes));
+            guard.look().unwrap();
+            assert_eq!((guard.free_bytes(), guard.is_full()), (free_bytes, is_full));
+        }
+        device.set_capacity_bytes(Some(500));
+        guard.look().unwrap();
         guard.found_full();
-        assert!(!guard.admit(1));
+        assert!(!guard.admit(1), "a write knew better");
+    }
+
+    #[test]
+    fn a_look_is_due_after_many_bytes() {
+        let (_root, _device, guard) = guard_of(1 << 40);
+        const NEVER: Duration = Duration::from_secs(3600);
+        assert!(guard.admit(LOOK_DUE_BYTES));
+        guard.settle(LOOK_DUE_BYTES);
+        guard.wait_until_look_is_due(NEVER);
+        guard.look().unwrap();
+        guard.make_look_due();
+        guard.wait_until_look_is_due(NEVER);
     }
 }
