@@ -1,5 +1,7 @@
 //! The group as its caller sees it, over a real directory.
 
+mod faults;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -87,6 +89,7 @@ fn copy_files(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
+#[expect(clippy::print_stderr, reason = "the time to lead is measured, not asserted")]
 async fn a_restart_replays_everything_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let mut want = Vec::new();
