@@ -4,7 +4,6 @@ mod authorize;
 mod broker;
 mod clock;
 mod cluster;
-mod config;
 mod connection;
 mod context;
 mod dispatch;

@@ -2,5 +2,4 @@
 //! shares nothing with another, so all of them may run at once and in any order.
 
 mod clients;
-mod shipper;
 mod tools;
