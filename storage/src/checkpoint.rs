@@ -20,10 +20,10 @@ use crate::device::{Device, OpenMode};
 use crate::error::OpenError;
 
 /// No small file is larger: 10,000 partitions take less than 3 MiB.
-pub(crate) const SMALL_FILE_BYTES_MAX: u64 = 256 << 20;
+const SMALL_FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// Appended to the name while the file is being written.
-pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
+const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// Why a small file was not read or written.
 #[derive(Debug, thiserror::Error)]

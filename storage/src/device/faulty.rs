@@ -249,7 +249,9 @@ impl Shared {
         let outside = |_| io::Error::new(io::ErrorKind::InvalidInput, "outside of the test's root");
         let inside = path.strip_prefix(&self.root).map_err(outside)?;
         let names = inside.components().map(|component| match component {
-            Component::Normal(name) => name.to_str().ok_or(io::ErrorKind::InvalidFilename.into()),
+            Component::Normal(name) => {
+                name.to_str().ok_or_else(|| io::ErrorKind::InvalidFilename.into())
+            }
             _ => Err(io::ErrorKind::InvalidInput.into()),
         });
         names.collect()
