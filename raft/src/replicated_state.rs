@@ -248,8 +248,9 @@ impl ReplicatedState {
                 return Err(ProposeError::Unknown(error.to_string()));
             }
             Err(RaftError::Fatal(error)) => {
-                let cause = self.health().err().unwrap_or_else(|| error.to_string());
-                return Err(ProposeError::Unknown(cause));
+                // The core has ended; whoever proposes next shall know, even before its end is noted.
+                let cause = self.inner.ended.get_or_init(|| error.to_string()).clone();
+                return Err(ProposeError::Unknown(self.health().err().unwrap_or(cause)));
             }
         };
         if self.inner.journal.bytes() > JOURNAL_BYTES_MAX {
@@ -299,7 +300,7 @@ async fn note_end(inner: Arc<Inner>) {
     if !inner.closing.load(Ordering::Acquire) {
         tracing::error!(cause, "the metadata group has stopped");
     }
-    // Nobody else sets it.
+    // A proposal may have noted it before.
     drop(inner.ended.set(cause));
 }
 

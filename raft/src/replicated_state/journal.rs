@@ -184,16 +184,18 @@ impl Writer {
     fn run(mut self) {
         while let Some(first) = self.writes.blocking_recv() {
             let (mut round, after) = self.collect(first);
-            let outcome = self.write(&round.frames);
-            let written = outcome.is_ok();
-            round.answer(&outcome);
-            let outcome = match after {
-                After::Replace(frames) if written => self.replace(&frames),
-                After::Nothing | After::Replace(_) => outcome,
+            if let Err(failure) = self.write(&round.frames) {
+                return self.fail(round, &failure);
+            }
+            round.answer(&Ok(()));
+            match after {
+                After::Nothing => {}
                 After::Close => return,
-            };
-            if let Err(failure) = outcome {
-                return self.fail(&failure);
+                After::Replace(frames) => {
+                    if let Err(failure) = self.replace(&frames) {
+                        return self.fail(Round::default(), &failure);
+                    }
+                }
             }
         }
     }
@@ -237,16 +239,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Tells everyone who waits, and whoever comes later.
-    fn fail(mut self, failure: &io::Error) {
+    /// Tells whoever comes later, then everyone who waits.
+    fn fail(mut self, mut round: Round, failure: &io::Error) {
         let path = self.file.path.display();
-        let failure = format!("{path}: {failure}");
-        tracing::error!(failure, "the metadata journal failed: the metadata group stops");
-        drop(self.state.failure.set(failure.clone()));
+        let cause = format!("{path}: {failure}");
+        tracing::error!(cause, "the metadata journal failed: the metadata group stops");
+        // Set here alone, once.
+        drop(self.state.failure.set(cause.clone()));
+        round.answer(&Err(io::Error::new(failure.kind(), cause.clone())));
         self.writes.close();
         while let Some(write) = self.writes.blocking_recv() {
             let (mut round, _) = self.collect(write);
-            round.answer(&Err(io::Error::other(failure.clone())));
+            round.answer(&Err(io::Error::other(cause.clone())));
         }
     }
 }
