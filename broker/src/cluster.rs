@@ -1,18 +1,204 @@
 //! The cluster's metadata: an image that every handler reads, commands that change it, and the
 //! reconciler that makes local partitions match it.
+//!
+//! ```text
+//! handler ─> controller ─> command ─> metadata group's log ─> state machine ─> image ─> handlers
+//!                                                                                └─> reconciler ─> partitions
+//! ```
+//! Handlers never change anything here but through [`controller::Controller`]. Images are immutable;
+//! an older one stays valid as long as somebody reads it.
 
+mod auto_create;
+mod codec;
+mod command;
+pub(crate) mod controller;
+pub(crate) mod error;
 pub(crate) mod image;
+pub(crate) mod outcome;
+mod placement;
+mod producer_ids;
+mod reconciler;
+mod snapshot;
+mod state_machine;
 
 use std::sync::Arc;
 
-use image::Image;
+use parking_lot::Mutex;
+use protocol::topic::TopicName;
+use protocol::types::{BrokerId, LogIndex, ProducerId};
+use raft::replicated_state::ReplicatedState;
+use storage::data_dir::DataDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::auto_create::AutoCreation;
+use self::command::Command;
+use self::controller::Controller;
+use self::error::{ChangeError, ClusterStartError};
+use self::image::{BrokerImage, Endpoint, Image};
+use self::producer_ids::ProducerIds;
+use self::reconciler::Reconciler;
+use self::state_machine::{Metadata, SharedMetadata};
+use crate::context::Listener;
+use crate::partitions::Partitions;
+use crate::settings::BrokerSettings;
+
+/// The feature whose level is that of the metadata's own format.
+const METADATA_FEATURE: &str = "metadata.version";
+/// The level that this version writes and the highest that it understands.
+const METADATA_LEVEL: i16 = 1;
+
+/// What the cluster's metadata needs to start.
+pub(crate) struct ClusterParts<'a> {
+    /// Where the metadata group keeps its log, and whose cluster this is.
+    pub(crate) data_dir: Arc<DataDir>,
+    /// What the reconciler opens and deletes.
+    pub(crate) partitions: Arc<Partitions>,
+    /// This broker's static settings.
+    pub(crate) settings: Arc<BrokerSettings>,
+    /// Where clients reach this broker; the ports are bound already.
+    pub(crate) listeners: &'a [Arc<Listener>],
+}
 
 /// Handle to the metadata group and its current image.
-pub(crate) struct Cluster {}
+pub(crate) struct Cluster {
+    cluster_id: String,
+    group: ReplicatedState,
+    images: watch::Receiver<Arc<Image>>,
+    reconciled: watch::Receiver<LogIndex>,
+    controller: Arc<Controller>,
+    producer_ids: ProducerIds,
+    auto_creation: AutoCreation,
+    stop: watch::Sender<bool>,
+    reconciler: Mutex<Option<JoinHandle<()>>>,
+}
 
 impl Cluster {
+    /// Opens the metadata group, registers this broker, and returns when every partition that belongs
+    /// here is open or known to be offline.
+    ///
+    /// # Errors
+    /// [`ClusterStartError`]: the process cannot go on.
+    pub(crate) async fn start(parts: ClusterParts<'_>) -> Result<Self, ClusterStartError> {
+        let identity = parts.data_dir.identity().clone();
+        let metadata = Arc::new(Mutex::new(Metadata::new()));
+        let state = SharedMetadata(metadata.clone());
+        let group =
+            ReplicatedState::start(parts.data_dir.clone(), identity.broker_id, state).await?;
+        let images = metadata.lock().subscribe()?;
+        let controller = Controller::new(group.clone(), images.clone(), parts.settings.clone());
+        let controller = Arc::new(controller);
+        check_level(&controller, &images).await?;
+        let image = broker_image(&parts);
+        controller.register(identity.broker_id, image).await?;
+
+        let (sender, reconciled) = watch::channel(LogIndex::default());
+        let mut reconciler = Reconciler {
+            images: images.clone(),
+            reconciled: sender,
+            partitions: parts.partitions,
+            settings: parts.settings,
+            broker_id: identity.broker_id,
+        };
+        let done = reconciler.start(&parts.data_dir).await?;
+        let (stop, stopped) = watch::channel(false);
+        Ok(Self {
+            cluster_id: identity.cluster_id,
+            group,
+            images,
+            reconciled: reconciled.clone(),
+            producer_ids: ProducerIds::start(controller.clone()),
+            auto_creation: AutoCreation::start(controller.clone(), reconciled),
+            controller,
+            stop,
+            reconciler: Mutex::new(Some(tokio::spawn(reconciler.run(done, stopped)))),
+        })
+    }
+
     /// The newest image. Cheap.
     pub(crate) fn image(&self) -> Arc<Image> {
-        todo!()
+        self.images.borrow().clone()
+    }
+
+    /// The cluster's identity, as clients see it.
+    pub(crate) fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// Where changes are made.
+    pub(crate) const fn controller(&self) -> &Arc<Controller> {
+        &self.controller
+    }
+
+    /// Waits until the local partitions match the image of `index` or a later one. Safe to drop.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotOpenInTime`] if the broker stops before.
+    pub(crate) async fn reconciled(&self, index: LogIndex) -> Result<(), ChangeError> {
+        let mut reconciled = self.reconciled.clone();
+        let matched = reconciled.wait_for(|done| *done >= index).await;
+        matched.map(drop).or(Err(ChangeError::NotOpenInTime))
+    }
+
+    /// A producer id that nobody has had.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; the client may try again.
+    pub(crate) async fn next_producer_id(&self) -> Result<ProducerId, ChangeError> {
+        self.producer_ids.next().await
+    }
+
+    /// Sees to it in the background that a topic with default settings will exist. May do nothing if
+    /// too many others wait: the client asks again anyway.
+    pub(crate) fn create_in_background(&self, name: TopicName) {
+        self.auto_creation.request(name);
+    }
+
+    /// Stops the reconciler after the step that it is at, then the metadata group. The data directory
+    /// may be closed when this returns.
+    pub(crate) async fn shutdown(&self) {
+        self.stop.send_replace(true);
+        let reconciler = self.reconciler.lock().take();
+        if let Some(reconciler) = reconciler
+            && let Err(error) = reconciler.await
+        {
+            tracing::error!(%error, "the reconciler ended badly");
+        }
+        self.group.shutdown().await;
+    }
+}
+
+fn broker_image(parts: &ClusterParts<'_>) -> BrokerImage {
+    let endpoint = |listener: &Arc<Listener>| Endpoint {
+        listener: listener.name.clone(),
+        host: listener.advertised_host.clone(),
+        port: listener.advertised_port,
+    };
+    let endpoints = parts.listeners.iter().map(endpoint).collect();
+    BrokerImage { endpoints, rack: parts.settings.broker_rack.clone() }
+}
+
+/// Refuses metadata of a newer version; marks new metadata with our level.
+async fn check_level(
+    controller: &Controller,
+    images: &watch::Receiver<Arc<Image>>,
+) -> Result<(), ClusterStartError> {
+    let level = images.borrow().features.get(METADATA_FEATURE).copied();
+    match level {
+        None => {
+            let name = METADATA_FEATURE.to_owned();
+            controller.propose(Command::SetFeature { name, level: METADATA_LEVEL }).await?;
+            Ok(())
+        }
+        Some(found) if found > METADATA_LEVEL => {
+            Err(ClusterStartError::NewerLevel { found, supported: METADATA_LEVEL })
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("cluster_id", &self.cluster_id).finish_non_exhaustive()
     }
 }

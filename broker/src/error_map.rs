@@ -12,6 +12,8 @@ use raft::replicated_state::ProposeError;
 use storage::error::{AppendError, ReadError};
 use storage::validate::BatchRejection;
 
+use crate::cluster::error::ChangeError;
+use crate::cluster::outcome::Refusal;
 use crate::partition::epochs::EpochRefusal;
 use crate::partitions::LookupError;
 use crate::settings::SettingError;
@@ -107,5 +109,34 @@ pub(crate) const fn leader_epoch(refusal: EpochRefusal) -> ErrorCode {
         EpochRefusal::Unknown => ErrorCode::UnknownLeaderEpoch,
         EpochRefusal::NotLeader(_) => ErrorCode::NotLeaderOrFollower,
         EpochRefusal::Offline => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// A change of the metadata that was refused or whose outcome is unknown.
+pub(crate) const fn change(error: &ChangeError) -> ErrorCode {
+    match error {
+        ChangeError::Refused(refusal) => match refusal {
+            Refusal::TopicExists => ErrorCode::TopicAlreadyExists,
+            Refusal::NameCollides => ErrorCode::InvalidTopic,
+            Refusal::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
+            // Clients ask the controller again, and so come after the other change.
+            Refusal::Changed => ErrorCode::NotController,
+            Refusal::Exhausted => ErrorCode::KafkaStorageError,
+        },
+        ChangeError::Propose(error) => propose(error),
+        ChangeError::Unclear(_) | ChangeError::NotOpenInTime => ErrorCode::RequestTimedOut,
+        ChangeError::Halted => ErrorCode::KafkaStorageError,
+        ChangeError::Busy => ErrorCode::CoordinatorLoadInProgress,
+        ChangeError::Placement(_) | ChangeError::InvalidReplicationFactor(_) => {
+            ErrorCode::InvalidReplicationFactor
+        }
+        ChangeError::InvalidPartitions(_) => ErrorCode::InvalidPartitions,
+        ChangeError::InvalidAssignment(_) => ErrorCode::InvalidReplicaAssignment,
+        ChangeError::Contradiction(_) => ErrorCode::InvalidRequest,
+        ChangeError::TooManyPartitions { .. } => ErrorCode::PolicyViolation,
+        ChangeError::UnknownSetting(_) | ChangeError::FixedSetting { .. } => {
+            ErrorCode::InvalidConfig
+        }
+        ChangeError::Setting(error) => setting(error),
     }
 }

@@ -286,6 +286,27 @@ impl DataDir {
         Ok(())
     }
 
+    /// Takes a log that no topic knows out of the way without deleting it: renamed durably, and
+    /// returned under its new name, which no partition can have. The log must not be open. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`]: the log is where it was, or comes back at the next start.
+    pub fn set_aside_log(&self, name: &LogName) -> Result<PathBuf, OpenError> {
+        let claim = self.claim(&name.partition)?;
+        assert!(claim.open.is_none(), "a log that is open belongs to a topic");
+        let device = &*self.environment.device;
+        let directory = self.path.join(name.partition.to_string());
+        let aside = self.path.join(log_directory::stray_name(&name.partition));
+        let failed = |path: &Path, operation| {
+            let path = path.to_owned();
+            move |cause| OpenError::Io { path, operation, cause }
+        };
+        device.rename(&directory, &aside).map_err(failed(&directory, "rename"))?;
+        self.logs.states().remove(&name.partition);
+        device.sync_dir(&self.path).map_err(failed(&self.path, "sync"))?;
+        Ok(aside)
+    }
+
     /// Free bytes of the file system, at most a second old.
     #[must_use]
     pub fn free_bytes(&self) -> u64 {

@@ -1,22 +1,69 @@
-//! The immutable picture of the cluster after some command.
+//! The immutable picture of the cluster after some command: what every handler reads.
+//!
+//! Invariants: `topics` and `topic_names` hold the same topics; a topic's partitions count from 0
+//! without a gap; no two topic names collide; a producer id below `next_producer_id` may be in use.
+//! Parts are shared between one image and the next, so that a change costs what it changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol::topic::{TopicId, TopicName};
-use protocol::types::{BrokerId, LeaderEpoch, PartitionId};
+use protocol::types::{BrokerId, LogIndex, PartitionId};
 
-/// Everything that the metadata group knows. Cloned cheaply: inner parts are shared.
-#[derive(Debug, Clone, Default)]
+use crate::settings::Values;
+
+/// Everything that the metadata group knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Image {
+    /// Of the last command that is in it.
+    pub(crate) index: LogIndex,
+    /// Registered brokers.
+    pub(crate) brokers: Arc<BTreeMap<BrokerId, BrokerImage>>,
     /// By name.
-    pub(crate) topics: BTreeMap<TopicName, Arc<TopicImage>>,
+    pub(crate) topics: Arc<BTreeMap<TopicName, Arc<TopicImage>>>,
     /// Name of each id.
-    pub(crate) topic_names: BTreeMap<TopicId, TopicName>,
+    pub(crate) topic_names: Arc<BTreeMap<TopicId, TopicName>>,
+    /// The topics deleted last, oldest first: their logs may be deleted where they are still found.
+    pub(crate) deleted_topics: Arc<Vec<TopicId>>,
+    /// Broker settings that were changed at run time.
+    pub(crate) broker_settings: Arc<BTreeMap<SettingsScope, Values>>,
+    /// Levels of the cluster's features.
+    pub(crate) features: Arc<BTreeMap<String, i16>>,
+    /// The first producer id that was never handed to a broker.
+    pub(crate) next_producer_id: i64,
+}
+
+/// One broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BrokerImage {
+    /// Where clients reach it, by listener.
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Where it stands, as its operator calls it.
+    pub(crate) rack: Option<String>,
+}
+
+/// An advertised address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// Name of the listener.
+    pub(crate) listener: String,
+    /// Host that clients connect to.
+    pub(crate) host: String,
+    /// Port that clients connect to.
+    pub(crate) port: u16,
+}
+
+/// Whom changed broker settings are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SettingsScope {
+    /// All brokers that have no setting of their own; the empty name on the wire.
+    AllBrokers,
+    /// One broker.
+    Broker(BrokerId),
 }
 
 /// One topic.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TopicImage {
     /// Name.
     pub(crate) name: TopicName,
@@ -25,14 +72,96 @@ pub(crate) struct TopicImage {
     /// By partition id, which count from 0 without a gap.
     pub(crate) partitions: Vec<PartitionImage>,
     /// Settings that differ from the broker's, in Kafka's text form.
-    pub(crate) overrides: BTreeMap<String, String>,
+    pub(crate) overrides: Values,
 }
 
 /// One partition.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartitionImage {
     /// Which.
     pub(crate) partition: PartitionId,
     /// Where its replicas are; the first is preferred as leader.
     pub(crate) replicas: Vec<BrokerId>,
+}
+
+impl Image {
+    /// Finds a topic by its id.
+    pub(crate) fn topic_by_id(&self, id: TopicId) -> Option<&Arc<TopicImage>> {
+        self.topics.get(self.topic_names.get(&id)?)
+    }
+
+    /// The existing topic whose name differs from `name` only in `.` against `_`, if there is one.
+    pub(crate) fn colliding(&self, name: &TopicName) -> Option<&TopicName> {
+        // Names that collide have the same text up to the first of the two characters, so that only
+        // the names with that beginning need a look.
+        let text = name.as_str();
+        let begin = &text[..text.find(['.', '_'])?];
+        let from = (std::ops::Bound::Included(begin), std::ops::Bound::Unbounded);
+        let near = self.topics.range::<str, _>(from).map(|(other, _)| other);
+        near.take_while(|other| other.as_str().starts_with(begin))
+            .find(|other| *other != name && other.collides_with(name))
+    }
+
+    /// How many partitions all topics have together.
+    pub(crate) fn partition_count(&self) -> usize {
+        self.topics.values().map(|topic| topic.partitions.len()).sum()
+    }
+
+    /// Settings of `broker` that were changed at run time: its own before those for all.
+    pub(crate) fn dynamic_settings(&self, broker: BrokerId) -> Values {
+        let scope = |scope| self.broker_settings.get(&scope).cloned().unwrap_or_default();
+        let mut settings = scope(SettingsScope::AllBrokers);
+        settings.extend(scope(SettingsScope::Broker(broker)));
+        settings
+    }
+
+    /// The broker that acts as the cluster's controller towards clients: any that is registered will
+    /// do, since every broker passes changes on to the leader of the metadata group.
+    pub(crate) fn controller(&self) -> Option<BrokerId> {
+        self.brokers.keys().next().copied()
+    }
+}
+
+impl BrokerImage {
+    /// Its address for clients that came through `listener`.
+    pub(crate) fn endpoint(&self, listener: &str) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.listener == listener)
+    }
+}
+
+impl PartitionImage {
+    /// The broker that leads it: with one replica, that one.
+    pub(crate) fn leader(&self) -> Option<BrokerId> {
+        self.replicas.first().copied()
+    }
+
+    /// The wire's `isr`: replicas that have everything that is committed. With one replica, that one.
+    pub(crate) fn isr(&self) -> &[BrokerId] {
+        &self.replicas
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collision_is_found_wherever_the_dots_stand() {
+        let mut image = Image::default();
+        let topics = Arc::make_mut(&mut image.topics);
+        for (at, name) in ["a.b_c", "a-b", "a.b.d", "plain"].into_iter().enumerate() {
+            let name = TopicName::new(name).unwrap();
+            let id = TopicId::new(uuid::Uuid::from_u128(at as u128 + 1)).unwrap();
+            let overrides = Values::new();
+            let topic = TopicImage { name: name.clone(), id, partitions: Vec::new(), overrides };
+            topics.insert(name, Arc::new(topic));
+        }
+        let colliding =
+            |name| image.colliding(&TopicName::new(name).unwrap()).map(TopicName::as_str);
+        assert_eq!(colliding("a_b.c"), Some("a.b_c"));
+        assert_eq!(colliding("a_b_d"), Some("a.b.d"));
+        for name in ["a.b_c", "a_b", "plain", "plain_", "a.b.e"] {
+            assert_eq!(colliding(name), None, "{name}");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //!   partition.metadata             version: 0
 //!                                  topic_id: <base64url>
 //! orders-3.<32 hex digits>-delete/ a deleted log, about to be removed
+//! orders-3.<32 hex digits>-stray/  a log that no topic knew, kept for its owner to look at
 //! ```
 //! Names and content are Kafka's. A log exists once its directory holds `partition.metadata`: one
 //! without it is a creation that was cut short, has never held a record, and is completed or ignored.
@@ -23,6 +24,7 @@ use crate::error::OpenError;
 
 const METADATA_FILE: &str = "partition.metadata";
 const DELETED_SUFFIX: &str = "-delete";
+const STRAY_SUFFIX: &str = "-stray";
 
 /// The longest file name of common file systems.
 const NAME_BYTES_MAX: usize = 255;
@@ -45,8 +47,17 @@ pub(super) fn is_deleted(name: &str) -> bool {
 
 /// A new name for the directory of a log that is being deleted. Cuts the topic's name if need be.
 pub(super) fn deleted_name(partition: &TopicPartition) -> String {
+    unique_name(partition, DELETED_SUFFIX)
+}
+
+/// A new name for the directory of a log that no topic knows. Cuts the topic's name if need be.
+pub(super) fn stray_name(partition: &TopicPartition) -> String {
+    unique_name(partition, STRAY_SUFFIX)
+}
+
+fn unique_name(partition: &TopicPartition, suffix: &str) -> String {
     let unique = Uuid::new_v4().simple();
-    let suffix = format!("-{}.{unique}{DELETED_SUFFIX}", partition.partition);
+    let suffix = format!("-{}.{unique}{suffix}", partition.partition);
     let topic = partition.topic.as_str();
     // A topic's name is ASCII, so it can be cut anywhere.
     let kept = topic.len().min(NAME_BYTES_MAX - suffix.len());
@@ -161,6 +172,8 @@ mod tests {
                 assert!(deleted.len() <= NAME_BYTES_MAX && is_deleted(&deleted), "{deleted}");
                 assert_eq!(parse(&deleted), None);
                 assert!(!is_deleted(name));
+                let stray = stray_name(&parsed);
+                assert_eq!((parse(&stray), is_deleted(&stray)), (None, false), "{stray}");
             }
         }
     }

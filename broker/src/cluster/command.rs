@@ -1,0 +1,314 @@
+//! Changes of the metadata, as they stand in the metadata group's log.
+//!
+//! ```text
+//! u8 version (1) │ u8 kind │ fields of the kind, as `codec.rs` writes them
+//! kind  0 register broker   broker, list of (listener, host, u16 port), option rack
+//!       1 set feature       text name, i16 level
+//!       2 create topics     list of (name, id, list of replica lists, values)
+//!       3 delete topics     list of id
+//!       4 create partitions list of (id, i32 old count, list of replica lists)
+//!       5 set topic settings  id, values before, values after
+//!       6 set broker settings option broker, values before, values after
+//!       7 take producer ids i64 count
+//! ```
+//! These bytes live for ever: a field is never changed, a kind never reused. A new kind or version
+//! makes older programs stop with a clear word instead of guessing.
+
+use protocol::topic::{TopicId, TopicName};
+use protocol::types::BrokerId;
+
+use super::codec::{DecodeError, Reader, Writer};
+use super::image::{BrokerImage, Endpoint, SettingsScope};
+use crate::settings::Values;
+
+const VERSION: u8 = 1;
+const KIND_MAX: u8 = 7;
+
+/// One change. What it wants may have become impossible when its turn comes: see
+/// [`super::outcome::Refusal`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Command {
+    /// A broker says where it is.
+    RegisterBroker { broker: BrokerId, image: BrokerImage },
+    /// A feature's level becomes this.
+    SetFeature { name: String, level: i16 },
+    /// New topics; each is created or refused on its own.
+    CreateTopics(Vec<NewTopic>),
+    /// Topics go away; each is deleted or refused on its own.
+    DeleteTopics(Vec<TopicId>),
+    /// Topics grow; each grows or is refused on its own.
+    CreatePartitions(Vec<NewPartitions>),
+    /// A topic's overrides become `after`, unless they are no longer `before`.
+    SetTopicSettings { topic: TopicId, before: Values, after: Values },
+    /// Changed broker settings become `after`, unless they are no longer `before`.
+    SetBrokerSettings { scope: SettingsScope, before: Values, after: Values },
+    /// The next producer ids are given away.
+    TakeProducerIds { count: i64 },
+}
+
+/// A topic to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NewTopic {
+    pub(super) name: TopicName,
+    pub(super) id: TopicId,
+    /// Replicas of each partition.
+    pub(super) partitions: Vec<Vec<BrokerId>>,
+    pub(super) overrides: Values,
+}
+
+/// Partitions to add.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NewPartitions {
+    pub(super) topic: TopicId,
+    /// How many the topic has; the command is refused if that has changed.
+    pub(super) before: i32,
+    /// Replicas of each added partition.
+    pub(super) added: Vec<Vec<BrokerId>>,
+}
+
+impl Command {
+    /// The bytes for the log.
+    pub(super) fn encode(&self) -> bytes::Bytes {
+        let mut to = Writer::default();
+        to.u8(VERSION);
+        match self {
+            Self::RegisterBroker { broker, image } => {
+                to.u8(0);
+                to.broker(*broker);
+                write_broker(&mut to, image);
+            }
+            Self::SetFeature { name, level } => {
+                to.u8(1);
+                to.text(name);
+                to.i16(*level);
+            }
+            Self::CreateTopics(topics) => {
+                to.u8(2);
+                to.list(topics, |to, topic| {
+                    to.text(topic.name.as_str());
+                    to.topic_id(topic.id);
+                    write_replicas(to, &topic.partitions);
+                    to.values(&topic.overrides);
+                });
+            }
+            Self::DeleteTopics(topics) => {
+                to.u8(3);
+                to.list(topics, |to, topic| to.topic_id(*topic));
+            }
+            Self::CreatePartitions(topics) => {
+                to.u8(4);
+                to.list(topics, |to, topic| {
+                    to.topic_id(topic.topic);
+                    to.i32(topic.before);
+                    write_replicas(to, &topic.added);
+                });
+            }
+            Self::SetTopicSettings { topic, before, after } => {
+                to.u8(5);
+                to.topic_id(*topic);
+                to.values(before);
+                to.values(after);
+            }
+            Self::SetBrokerSettings { scope, before, after } => {
+                to.u8(6);
+                write_scope(&mut to, *scope);
+                to.values(before);
+                to.values(after);
+            }
+            Self::TakeProducerIds { count } => {
+                to.u8(7);
+                to.i64(*count);
+            }
+        }
+        to.finish()
+    }
+
+    /// Reads the bytes of a command.
+    ///
+    /// # Errors
+    /// [`DecodeError::Newer`] for a command of a newer version, the others for damage.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut from = Reader::new(bytes);
+        let version = from.u8()?;
+        if version != VERSION {
+            return Err(newer("command version", version, VERSION));
+        }
+        let kind = from.u8()?;
+        let command = Self::decode_kind(kind, &mut from)?;
+        from.finish()?;
+        Ok(command)
+    }
+
+    fn decode_kind(kind: u8, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match kind {
+            0 => Self::RegisterBroker { broker: from.broker()?, image: read_broker(from)? },
+            1 => Self::SetFeature { name: from.text()?.to_owned(), level: from.i16()? },
+            2 => Self::CreateTopics(from.list(read_new_topic)?),
+            3 => Self::DeleteTopics(from.list(Reader::topic_id)?),
+            4 => Self::CreatePartitions(from.list(|from| {
+                Ok(NewPartitions {
+                    topic: from.topic_id()?,
+                    before: from.i32()?,
+                    added: read_replicas(from)?,
+                })
+            })?),
+            5 => Self::SetTopicSettings {
+                topic: from.topic_id()?,
+                before: from.values()?,
+                after: from.values()?,
+            },
+            6 => Self::SetBrokerSettings {
+                scope: read_scope(from)?,
+                before: from.values()?,
+                after: from.values()?,
+            },
+            7 => Self::TakeProducerIds { count: from.i64()? },
+            kind => return Err(newer("command kind", kind, KIND_MAX)),
+        })
+    }
+}
+
+/// A version or kind above ours, or zero bytes where there should be one.
+pub(super) const fn newer(what: &'static str, found: u8, known: u8) -> DecodeError {
+    if found > known {
+        DecodeError::Newer { what, found, known }
+    } else {
+        DecodeError::Impossible(what)
+    }
+}
+
+fn read_new_topic(from: &mut Reader<'_>) -> Result<NewTopic, DecodeError> {
+    Ok(NewTopic {
+        name: from.topic_name()?,
+        id: from.topic_id()?,
+        partitions: read_replicas(from)?,
+        overrides: from.values()?,
+    })
+}
+
+pub(super) fn write_broker(to: &mut Writer, image: &BrokerImage) {
+    to.list(&image.endpoints, |to, endpoint| {
+        to.text(&endpoint.listener);
+        to.text(&endpoint.host);
+        to.u16(endpoint.port);
+    });
+    to.option(image.rack.as_deref(), Writer::text);
+}
+
+pub(super) fn read_broker(from: &mut Reader<'_>) -> Result<BrokerImage, DecodeError> {
+    let endpoints = from.list(|from| {
+        Ok(Endpoint {
+            listener: from.text()?.to_owned(),
+            host: from.text()?.to_owned(),
+            port: from.u16()?,
+        })
+    })?;
+    let rack = from.option(Reader::text)?.map(str::to_owned);
+    Ok(BrokerImage { endpoints, rack })
+}
+
+pub(super) fn write_replicas(to: &mut Writer, partitions: &[Vec<BrokerId>]) {
+    to.list(partitions, |to, replicas| to.list(replicas, |to, broker| to.broker(*broker)));
+}
+
+pub(super) fn read_replicas(from: &mut Reader<'_>) -> Result<Vec<Vec<BrokerId>>, DecodeError> {
+    from.list(|from| from.list(Reader::broker))
+}
+
+pub(super) fn write_scope(to: &mut Writer, scope: SettingsScope) {
+    let broker = match scope {
+        SettingsScope::AllBrokers => None,
+        SettingsScope::Broker(broker) => Some(broker),
+    };
+    to.option(broker, Writer::broker);
+}
+
+pub(super) fn read_scope(from: &mut Reader<'_>) -> Result<SettingsScope, DecodeError> {
+    let broker = from.option(Reader::broker)?;
+    Ok(broker.map_or(SettingsScope::AllBrokers, SettingsScope::Broker))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn id(number: u128) -> TopicId {
+        TopicId::new(Uuid::from_u128(number)).unwrap()
+    }
+
+    fn values(name: &str) -> Values {
+        Values::from([(name.to_owned(), "1".to_owned()), ("empty".to_owned(), String::new())])
+    }
+
+    fn samples() -> Vec<Command> {
+        let endpoint = Endpoint { listener: "PLAINTEXT".into(), host: "::1".into(), port: 65_535 };
+        let image = BrokerImage { endpoints: vec![endpoint], rack: Some("r".into()) };
+        let scope = SettingsScope::Broker(BrokerId::new(7));
+        let partitions = vec![vec![BrokerId::new(1)], vec![BrokerId::new(1), BrokerId::new(2)]];
+        vec![
+            Command::RegisterBroker { broker: BrokerId::new(1), image },
+            Command::SetFeature { name: "metadata".into(), level: 1 },
+            Command::CreateTopics(vec![NewTopic {
+                name: TopicName::new("t").unwrap(),
+                id: id(1),
+                partitions: partitions.clone(),
+                overrides: values("retention.ms"),
+            }]),
+            Command::DeleteTopics(vec![id(1), id(u128::MAX)]),
+            Command::CreatePartitions(vec![NewPartitions {
+                topic: id(9),
+                before: 3,
+                added: partitions,
+            }]),
+            Command::SetTopicSettings { topic: id(3), before: Values::new(), after: values("a") },
+            Command::SetBrokerSettings { scope, before: values("b"), after: Values::new() },
+            Command::TakeProducerIds { count: 1000 },
+        ]
+    }
+
+    #[test]
+    fn every_command_survives_its_bytes_and_no_prefix_of_them_is_taken_for_one() {
+        for command in samples() {
+            let bytes = command.encode();
+            assert_eq!(Command::decode(&bytes).unwrap(), command);
+            for end in 0..bytes.len() {
+                Command::decode(&bytes[..end]).expect_err("a cut command must not decode");
+            }
+            let longer = [&bytes[..], &[0]].concat();
+            assert_eq!(Command::decode(&longer), Err(DecodeError::Leftover(1)));
+        }
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_is_told_from_damage() {
+        let newer = |bytes: &[u8]| matches!(Command::decode(bytes), Err(DecodeError::Newer { .. }));
+        assert!(newer(&[2, 0]));
+        assert!(newer(&[VERSION, KIND_MAX + 1]));
+        assert!(!newer(&[0, 0]));
+    }
+
+    #[test]
+    fn a_huge_count_is_refused_before_anything_is_allocated() {
+        let bytes = [VERSION, 3, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(Command::decode(&bytes), Err(DecodeError::Short));
+    }
+
+    /// These bytes stand in data directories: if this test fails, the format has changed.
+    #[test]
+    fn the_bytes_of_a_command_never_change() {
+        let command = Command::CreateTopics(vec![NewTopic {
+            name: TopicName::new("t").unwrap(),
+            id: id(1),
+            partitions: vec![vec![BrokerId::new(5)]],
+            overrides: Values::new(),
+        }]);
+        let expected = [
+            &[1, 2, 0, 0, 0, 1, 0, 0, 0, 1, b't'][..],
+            &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+            &[0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0, 0],
+        ];
+        assert_eq!(command.encode(), expected.concat());
+    }
+}

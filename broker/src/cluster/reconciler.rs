@@ -1,0 +1,122 @@
+//! Makes the local partitions match the image.
+//!
+//! One task follows the images, plans the difference between the one that it has made true and the
+//! newest, and carries it out on a few blocking threads: first deletions, so that a topic that was
+//! created anew finds its directories free, then openings, then changed settings. Every step is
+//! idempotent, so that a crash between any two of them is repaired by the next start. A log is
+//! deleted only because an image of the metadata group, which is durable, says so.
+
+mod plan;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use protocol::types::{BrokerId, LogIndex};
+use storage::data_dir::{DataDir, LogName};
+use storage::error::OpenError;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use self::plan::{Plan, Strays};
+use super::image::Image;
+use crate::partitions::Partitions;
+use crate::settings::BrokerSettings;
+
+/// Logs that are opened or deleted at once. Opening waits for the disk most of the time.
+const WORKERS: usize = 8;
+
+/// Follows the images of the cluster.
+pub(super) struct Reconciler {
+    pub(super) images: watch::Receiver<Arc<Image>>,
+    pub(super) reconciled: watch::Sender<LogIndex>,
+    pub(super) partitions: Arc<Partitions>,
+    pub(super) settings: Arc<BrokerSettings>,
+    pub(super) broker_id: BrokerId,
+}
+
+impl Reconciler {
+    /// Brings the partitions on disk in line with the first image. Partitions that the image does not
+    /// know are deleted if it remembers that their topic was deleted; else they are set aside, not
+    /// deleted: metadata that lost a topic must not take its data along.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`] if the directory cannot be listed.
+    pub(super) async fn start(&mut self, data_dir: &Arc<DataDir>) -> Result<Arc<Image>, OpenError> {
+        let image = self.images.borrow_and_update().clone();
+        let strays = Strays::find(data_dir.list()?, &image, self.broker_id);
+        let dir = data_dir.clone();
+        each(strays.deleted, move |name| delete_log(&dir, &name)).await;
+        let dir = data_dir.clone();
+        each(strays.unknown, move |name| set_aside(&dir, &name)).await;
+        self.carry_out(Plan::between(&Image::default(), &image, self.broker_id, &self.settings))
+            .await;
+        self.reconciled.send_replace(image.index);
+        Ok(image)
+    }
+
+    /// Follows the images until `stop` says so or nobody publishes any more.
+    pub(super) async fn run(mut self, mut done: Arc<Image>, mut stop: watch::Receiver<bool>) {
+        loop {
+            // Cancelled at this await only: nothing is under way then.
+            tokio::select! {
+                changed = self.images.changed() => if changed.is_err() { return },
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            let image = self.images.borrow_and_update().clone();
+            let plan = Plan::between(&done, &image, self.broker_id, &self.settings);
+            self.carry_out(plan).await;
+            self.reconciled.send_replace(image.index);
+            done = image;
+        }
+    }
+
+    async fn carry_out(&self, plan: Plan) {
+        let partitions = self.partitions.clone();
+        each(plan.delete, move |name| partitions.delete(&name)).await;
+        let partitions = self.partitions.clone();
+        each(plan.open, move |(name, settings)| partitions.open(&name, settings)).await;
+        let partitions = self.partitions.clone();
+        each(plan.configure, move |(name, settings)| partitions.set_settings(&name, settings))
+            .await;
+    }
+}
+
+fn delete_log(data_dir: &DataDir, name: &LogName) {
+    tracing::info!(partition = %name.partition, topic_id = %name.topic_id,
+        "deleting the log of a topic that was deleted before the last stop");
+    if let Err(error) = data_dir.delete_log(name) {
+        tracing::warn!(partition = %name.partition, %error, "a deleted log stays on the disk");
+    }
+}
+
+fn set_aside(data_dir: &DataDir, name: &LogName) {
+    match data_dir.set_aside_log(name) {
+        Ok(path) => tracing::warn!(partition = %name.partition, topic_id = %name.topic_id,
+            path = %path.display(), "a log that no topic knows was set aside"),
+        Err(error) => tracing::warn!(partition = %name.partition, %error,
+            "a log that no topic knows could not be set aside"),
+    }
+}
+
+/// Does `work` for each of `items` on up to [`WORKERS`] blocking threads.
+async fn each<T: Send + 'static>(items: Vec<T>, work: impl Fn(T) + Clone + Send + 'static) {
+    let workers = items.len().min(WORKERS);
+    let items = Arc::new(Mutex::new(items.into_iter()));
+    let mut running = JoinSet::new();
+    for _ in 0..workers {
+        let (items, work) = (items.clone(), work.clone());
+        running.spawn_blocking(move || {
+            loop {
+                let next = items.lock().next();
+                let Some(item) = next else { break };
+                work(item);
+            }
+        });
+    }
+    while let Some(ended) = running.join_next().await {
+        if let Err(error) = ended {
+            // The partition at fault is not open: its clients are told so, the others go on.
+            tracing::error!(%error, "a step of the reconciler panicked");
+        }
+    }
+}
