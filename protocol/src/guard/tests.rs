@@ -4,9 +4,12 @@
 use super::*;
 use crate::api;
 
+const PRODUCE: i16 = 0;
+const FETCH: i16 = 1;
 const METADATA: i16 = 3;
 const DELETE_TOPICS: i16 = 20;
-const FETCH: i16 = 1;
+const INIT_PRODUCER_ID: i16 = 22;
+const DESCRIBE_LOG_DIRS: i16 = 35;
 const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
 
 fn walk(key: i16, version: i16, rest: &[u8]) -> Result<usize, GuardError> {
@@ -35,6 +38,10 @@ fn null_stands_only_where_the_version_allows_it() {
     refused(METADATA, 9, &[0, 2, 0, 0, 0, 0, 0, 0], Flaw::Negative, "name", 3);
     let by_id = [[0, 2].as_slice(), &[7; 16], &[0, 0, 0, 0, 0, 0]].concat();
     assert!(walk(METADATA, 10, &by_id).is_ok());
+    // Producers without transactions, and a question about all topics.
+    assert!(walk(PRODUCE, 3, &[0xff, 0xff, 0, 1, 0, 0, 0, 9, 0, 0, 0, 0]).is_ok());
+    assert!(walk(INIT_PRODUCER_ID, 0, &[0xff, 0xff, 0, 0, 0, 9]).is_ok());
+    assert!(walk(DESCRIBE_LOG_DIRS, 1, &[0xff; 4]).is_ok());
     // Elements of an array of names are never null.
     refused(DELETE_TOPICS, 3, &[0, 0, 0, 1, 0xff, 0xff], Flaw::Negative, "topic_names", 6);
 }
@@ -76,10 +83,35 @@ fn known_tagged_fields_fill_their_size_exactly() {
     let request = |tags: &[u8]| [&[0], [0; 25].as_slice(), &[1, 1, 1], tags].concat();
     assert!(walk(FETCH, 12, &request(&[0])).is_ok());
     assert!(walk(FETCH, 12, &request(&[1, 0, 3, 3, b'i', b'd'])).is_ok());
+    // Null, which the codec never writes but a client may.
+    assert!(walk(FETCH, 12, &request(&[1, 0, 1, 0])).is_ok());
     let slack = request(&[1, 0, 4, 3, b'i', b'd', 0]);
     refused(FETCH, 12, &slack, Flaw::TagSlack(1), "cluster_id", 35);
     let short = request(&[1, 0, 2, 3, b'i', b'd']);
     refused(FETCH, 12, &short, Flaw::Truncated, "cluster_id", 33);
+}
+
+#[test]
+fn a_tag_is_known_from_its_first_version_on() {
+    // One topic by id with one partition; tags of the partition, then tags of the request.
+    let request = |partition_tags: &[u8], tags: &[u8]| {
+        let topic = [[2].as_slice(), &[7; 16], &[2], &[0; 32], partition_tags, &[0]].concat();
+        [[0; 22].as_slice(), &topic, &[1, 1], tags].concat()
+    };
+    let with_replica_id = |tags: &[u8]| {
+        let later = request(&[0], tags);
+        [&later[..1], &[0; 4], &later[1..]].concat()
+    };
+    assert!(walk(FETCH, 15, &request(&[0], &[0])).is_ok());
+    // An unknown tag may hold anything, a known one may not.
+    assert!(walk(FETCH, 14, &with_replica_id(&[1, 1, 1, 9])).is_ok());
+    let outcome = walk(FETCH, 15, &request(&[0], &[1, 1, 1, 9])).map_err(|error| error.field);
+    assert_eq!(outcome, Err("replica_id"));
+    for (first, tag, field) in [(17, 0, "replica_directory_id"), (18, 1, "high_watermark")] {
+        let frame = request(&[1, tag, 1, 9], &[0]);
+        assert!(walk(FETCH, first - 1, &frame).is_ok());
+        assert_eq!(walk(FETCH, first, &frame).map_err(|error| error.field), Err(field));
+    }
 }
 
 #[test]

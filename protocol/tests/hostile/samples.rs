@@ -226,8 +226,8 @@ sample!(create_topics, CreateTopicsRequest, |it, _version| {
         CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
     };
     let assignment = CreatableReplicaAssignment::default()
-        .with_partition_index(0)
-        .with_broker_ids(vec![1.into(), 2.into()]);
+        .with_partition_index(5)
+        .with_broker_ids(vec![101.into(), 102.into(), 103.into()]);
     let config = |value: Option<&str>| {
         CreatableTopicConfig::default().with_name(text("retention.ms")).with_value(value.map(text))
     };
@@ -325,8 +325,11 @@ sample!(describe_log_dirs, DescribeLogDirsRequest, |it, _version| {
 
 sample!(create_partitions, CreatePartitionsRequest, |it, _version| {
     use m::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
-    let assignment =
-        CreatePartitionsAssignment::default().with_broker_ids(vec![1.into(), 2.into()]);
+    let assignment = CreatePartitionsAssignment::default().with_broker_ids(vec![
+        101.into(),
+        102.into(),
+        103.into(),
+    ]);
     let one = CreatePartitionsTopic::default().with_name(topic("topic")).with_count(3);
     let assigned = one.clone().with_assignments(Some(vec![assignment.clone(), assignment]));
     it.topics = vec![assigned, one.with_assignments(None)];
