@@ -5,6 +5,8 @@
 //! wait has a limit, every process ends with the value that started it.
 
 pub mod batch;
+pub mod calls;
+pub mod codes;
 pub mod deadline;
 pub mod history;
 pub mod http;

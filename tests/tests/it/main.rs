@@ -2,4 +2,5 @@
 //! shares nothing with another, so all of them may run at once and in any order.
 
 mod clients;
+mod shipper;
 mod tools;

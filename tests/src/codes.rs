@@ -1,0 +1,60 @@
+//! Error codes of the Kafka protocol that the tests expect, by their names there.
+
+/// The request was carried out.
+pub const NONE: i16 = 0;
+/// The offset is outside of what the partition holds.
+pub const OFFSET_OUT_OF_RANGE: i16 = 1;
+/// The CRC does not fit.
+pub const CORRUPT_MESSAGE: i16 = 2;
+/// No such topic or partition here.
+pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+/// Larger than the topic takes.
+pub const MESSAGE_TOO_LARGE: i16 = 10;
+/// Not a legal topic name.
+pub const INVALID_TOPIC: i16 = 17;
+/// Larger than a segment.
+pub const RECORD_LIST_TOO_LARGE: i16 = 18;
+/// Fewer replicas in sync than the topic wants.
+pub const NOT_ENOUGH_REPLICAS: i16 = 19;
+/// An acks value that does not exist.
+pub const INVALID_REQUIRED_ACKS: i16 = 21;
+/// A timestamp beyond what the topic takes.
+pub const INVALID_TIMESTAMP: i16 = 32;
+/// This version of the request is not served.
+pub const UNSUPPORTED_VERSION: i16 = 35;
+/// The topic exists.
+pub const TOPIC_ALREADY_EXISTS: i16 = 36;
+/// Not a number of partitions.
+pub const INVALID_PARTITIONS: i16 = 37;
+/// Not a replication factor that can be had.
+pub const INVALID_REPLICATION_FACTOR: i16 = 38;
+/// Not an assignment that can be had.
+pub const INVALID_REPLICA_ASSIGNMENT: i16 = 39;
+/// Not a legal setting.
+pub const INVALID_CONFIG: i16 = 40;
+/// The request makes no sense.
+pub const INVALID_REQUEST: i16 = 42;
+/// The batch is of an older format than the broker keeps.
+pub const UNSUPPORTED_FOR_MESSAGE_FORMAT: i16 = 43;
+/// Sequence numbers have a gap.
+pub const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
+/// A newer instance of the producer exists.
+pub const INVALID_PRODUCER_EPOCH: i16 = 47;
+/// No such fetch session.
+pub const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
+/// The fetch session is at another epoch.
+pub const INVALID_FETCH_SESSION_EPOCH: i16 = 71;
+/// The leader epoch is older than the broker's.
+pub const FENCED_LEADER_EPOCH: i16 = 74;
+/// The leader epoch is newer than the broker's.
+pub const UNKNOWN_LEADER_EPOCH: i16 = 75;
+/// The codec is not allowed in this version.
+pub const UNSUPPORTED_COMPRESSION_TYPE: i16 = 76;
+/// A record breaks a rule.
+pub const INVALID_RECORD: i16 = 87;
+/// No topic with this id.
+pub const UNKNOWN_TOPIC_ID: i16 = 100;
+/// The id belongs to an older topic of this name.
+pub const INCONSISTENT_TOPIC_ID: i16 = 103;
+/// The session was made without topic ids, or with.
+pub const FETCH_SESSION_TOPIC_ID_ERROR: i16 = 106;
