@@ -25,6 +25,10 @@ pub mod field {
     pub const MAX_TIMESTAMP: Range<usize> = 35..43;
     /// Id of the producer, -1 without one.
     pub const PRODUCER_ID: Range<usize> = 43..51;
+    /// Epoch of the producer, -1 without one.
+    pub const PRODUCER_EPOCH: Range<usize> = 51..53;
+    /// Sequence of the first record, -1 without a producer.
+    pub const BASE_SEQUENCE: Range<usize> = 53..57;
     /// Number of records.
     pub const RECORD_COUNT: Range<usize> = 57..61;
 }
@@ -67,20 +71,18 @@ pub fn batch(producer: Producer, records: &[Record]) -> BytesMut {
     let mut numbered = records.to_vec();
     for (place, record) in (0..).zip(&mut numbered) {
         record.offset = i64::from(place);
-        record.producer_id = producer.id;
-        record.producer_epoch = producer.epoch;
-        record.sequence = if producer.id < 0 { place } else { producer.sequence + place };
+        record.sequence = place;
     }
     let options = RecordEncodeOptions { version: 2, compression: Compression::None };
     let mut bytes = BytesMut::new();
     RecordBatchEncoder::encode(&mut bytes, &numbered, &options).expect("records encode");
-    if producer.id < 0 {
-        set(&mut bytes, 53..57, &(-1_i32).to_be_bytes());
-    }
+    set(&mut bytes, field::PRODUCER_ID, &producer.id.to_be_bytes());
+    set(&mut bytes, field::PRODUCER_EPOCH, &producer.epoch.to_be_bytes());
+    set(&mut bytes, field::BASE_SEQUENCE, &producer.sequence.to_be_bytes());
     bytes
 }
 
-/// A batch of records with these values, one second apart, ending now-ish at `last_ms`.
+/// A batch of records with these values, one second apart.
 pub fn batch_of(producer: Producer, values: &[&str], first_ms: i64) -> BytesMut {
     let records: Vec<_> =
         (0..).zip(values).map(|(place, value)| record(value, first_ms + place * 1000)).collect();

@@ -146,7 +146,9 @@ impl Connection {
 
     /// A new producer id, with its epoch.
     pub fn init_producer_id(&mut self) -> (i64, i16) {
-        let request = InitProducerIdRequest::default().with_transaction_timeout_ms(60_000);
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(None)
+            .with_transaction_timeout_ms(60_000);
         let answer = self.call(4, &request);
         assert_eq!(answer.error_code, codes::NONE);
         (answer.producer_id.0, answer.producer_epoch)

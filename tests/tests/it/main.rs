@@ -2,5 +2,8 @@
 //! shares nothing with another, so all of them may run at once and in any order.
 
 mod clients;
+mod connection;
+mod metadata;
+mod produce;
 mod shipper;
 mod tools;
