@@ -9,6 +9,7 @@ use crate::cluster::Cluster;
 use crate::fetch_session::FetchSessions;
 use crate::partitions::Partitions;
 use crate::read_pool::ReadPool;
+use crate::response_memory::ResponseMemory;
 use crate::settings::BrokerSettings;
 
 /// The running broker.
@@ -25,6 +26,8 @@ pub(crate) struct Broker {
     pub(crate) fetch_sessions: FetchSessions,
     /// For reads that wait for the disk.
     pub(crate) read_pool: ReadPool,
+    /// What fetch responses hold in memory.
+    pub(crate) response_memory: Arc<ResponseMemory>,
     /// Time.
     pub(crate) clock: Arc<dyn Clock>,
 }

@@ -19,6 +19,7 @@ mod read_pool;
 mod reply;
 mod request_memory;
 mod resolve;
+mod response_memory;
 mod retention;
 mod server;
 mod settings;

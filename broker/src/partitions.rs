@@ -1,6 +1,7 @@
 //! The partitions that this broker keeps: open, look up, delete.
 //!
-//! Opened and deleted by the reconciler's thread, one call at a time; looked up by every request.
+//! Opened and deleted on the reconciler's threads, each partition by one at a time; looked up by
+//! every request.
 //! A log that cannot be opened takes its own partition offline and nothing else. The lock is never
 //! held while the disk is touched.
 

@@ -10,6 +10,7 @@
 mod gather;
 mod respond;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::fetch_session::session::{
 };
 use crate::fetch_session::{NO_SESSION, SharedSession};
 use crate::partition::read::{Isolation, ReadFrom};
+use crate::partition::watch::Watch;
 use crate::reply::{Reply, Work};
 use gather::HandedOut;
 
@@ -186,7 +188,7 @@ impl Fetch {
     /// May be dropped at every await: what was handed out goes back to the session.
     async fn run(self) -> Reply {
         let wait_max = self.terms.wait_max;
-        let mut deadline = Box::pin(tokio::time::sleep(wait_max));
+        let mut deadline = None;
         let mut time_is_up = wait_max.is_zero();
         let watch = self.session.lock().watch().clone();
         loop {
@@ -198,6 +200,8 @@ impl Fetch {
             }
             // Records in hand are let go while the request is parked: they would pin memory.
             if pass.park() {
+                let deadline =
+                    deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(wait_max)));
                 time_is_up = !news_before(&watch, deadline.as_mut()).await;
             } else {
                 // Under a stream of commits this turn must not keep its thread from the others.
@@ -208,10 +212,7 @@ impl Fetch {
 }
 
 /// Waits; `false` if the deadline came first. Safe to drop.
-async fn news_before(
-    watch: &crate::partition::watch::Watch,
-    deadline: std::pin::Pin<&mut Sleep>,
-) -> bool {
+async fn news_before(watch: &Watch, deadline: Pin<&mut Sleep>) -> bool {
     tokio::select! {
         () = watch.marked() => true,
         () = deadline => false,
