@@ -1,25 +1,245 @@
 //! One flusher per disk: writes what logs appended since its last round, syncs, tells listeners.
+//!
+//! ```text
+//! append ─> queue of dirty logs ─> round: write each ─> sync their files ─> tell each once
+//! ```
+//! All logs of a disk share one sync (group commit): what is appended while a round is under way
+//! goes into the next. The queue holds a log at most once, so its length is bounded by the number
+//! of logs; the bytes behind it are bounded by `pending_bytes_max`.
+//!
+//! A log whose disk is full stays dirty and is tried again every [`STALL_RETRY`]. A log whose write
+//! or sync failed is offline for good. This thread must never wait for anything but the disk.
 
-use std::sync::Arc;
+use std::collections::BinaryHeap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use metrics::{counter, gauge, histogram};
+use parking_lot::{Condvar, Mutex};
 
 use crate::device::Device;
+use crate::log::Log;
+use crate::log::write::{SyncJob, Written};
+use crate::metrics as names;
+
+mod sync;
+
+/// Bytes written in one round before their sync, so that a commit never takes long.
+const ROUND_BYTES_MAX: usize = 32 << 20;
+/// How often a log that found the disk full is tried again.
+const STALL_RETRY: Duration = Duration::from_millis(200);
 
 /// The flusher of one disk. Dropping it does not stop its thread: call [`Flusher::stop`].
 #[derive(Debug)]
-pub(crate) struct Flusher {}
+pub(crate) struct Flusher {
+    pending_bytes_max: usize,
+    pending_bytes: AtomicUsize,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    dirty: Vec<Arc<Log>>,
+    is_waiting: bool,
+    is_stopping: bool,
+}
 
 impl Flusher {
     /// Starts the flusher's thread for the file system that holds `root`.
+    ///
+    /// # Panics
+    /// If the operating system refuses a thread.
     pub(crate) fn start(
-        _device: Arc<dyn Device>,
-        _root: &std::path::Path,
-        _pending_bytes_max: usize,
+        device: Arc<dyn Device>,
+        root: &Path,
+        pending_bytes_max: usize,
     ) -> Arc<Self> {
-        todo!()
+        let flusher = Arc::new(Self {
+            pending_bytes_max,
+            pending_bytes: AtomicUsize::new(0),
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            thread: Mutex::new(None),
+        });
+        let rounds = Rounds {
+            flusher: Arc::clone(&flusher),
+            syncer: sync::Syncer::start(device, root.to_owned()),
+            timed: BinaryHeap::new(),
+            unfinished: Vec::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("flusher".to_owned())
+            .spawn(move || rounds.run())
+            .expect("a process that cannot start one thread cannot serve");
+        *flusher.thread.lock() = Some(thread);
+        flusher
     }
 
     /// Ends the thread after its present round. Logs must be closed first.
     pub(crate) fn stop(&self) {
-        todo!()
+        self.queue.lock().is_stopping = true;
+        self.wake.notify_one();
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the flusher's thread had panicked");
+        }
     }
+
+    /// Asks for room for `bytes` more that wait for the disk; `Err` tells how many do. Each granted
+    /// byte is released once.
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<(), usize> {
+        let before = self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // One batch always fits, or one larger than the bound could never be written.
+        if before > 0 && before + bytes > self.pending_bytes_max {
+            self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(before);
+        }
+        Ok(())
+    }
+
+    /// `bytes` wait no longer: they were written or given up.
+    pub(crate) fn release(&self, bytes: usize) {
+        self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Puts a log into the next round. The log sees to it that it is queued once.
+    pub(crate) fn enqueue(&self, log: Arc<Log>) {
+        let mut queue = self.queue.lock();
+        queue.dirty.push(log);
+        if std::mem::take(&mut queue.is_waiting) {
+            drop(queue);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Waits until a log is dirty or `until` has come. `None` asks to stop.
+    fn next_round(&self, until: Option<Instant>) -> Option<Vec<Arc<Log>>> {
+        let mut queue = self.queue.lock();
+        while queue.dirty.is_empty() {
+            if queue.is_stopping {
+                return None;
+            }
+            queue.is_waiting = true;
+            match until {
+                None => self.wake.wait(&mut queue),
+                Some(until) => {
+                    if self.wake.wait_until(&mut queue, until).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        queue.is_waiting = false;
+        Some(std::mem::take(&mut queue.dirty))
+    }
+}
+
+/// A relaxed log that wants a sync at a certain time. Ordered so that the heap gives the earliest.
+struct Timed {
+    at: Instant,
+    log: Weak<Log>,
+}
+
+impl PartialEq for Timed {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Timed {}
+
+impl PartialOrd for Timed {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Timed {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        other.at.cmp(&self.at)
+    }
+}
+
+/// What the flusher's thread owns.
+struct Rounds {
+    flusher: Arc<Flusher>,
+    syncer: sync::Syncer,
+    timed: BinaryHeap<Timed>,
+    /// Logs that have more to write than the last round took, and those whose disk was full.
+    unfinished: Vec<Arc<Log>>,
+}
+
+impl Rounds {
+    fn run(mut self) {
+        let mut is_stalled = false;
+        loop {
+            let retry = is_stalled.then(|| now() + STALL_RETRY);
+            let timed = self.timed.peek().map(|timed| timed.at);
+            let until = match (self.unfinished.is_empty(), is_stalled) {
+                // More to write: do not wait at all.
+                (false, false) => Some(now()),
+                _ => [retry, timed].into_iter().flatten().min(),
+            };
+            let Some(dirty) = self.flusher.next_round(until) else { return };
+            let mut logs = std::mem::take(&mut self.unfinished);
+            logs.extend(dirty);
+            is_stalled = self.round(logs);
+        }
+    }
+
+    /// One round; returns whether a log found the disk full.
+    fn round(&mut self, logs: Vec<Arc<Log>>) -> bool {
+        let started = now();
+        let (mut room, mut bytes, mut is_stalled) = (ROUND_BYTES_MAX, 0, false);
+        let mut jobs: Vec<SyncJob> = Vec::new();
+        for log in logs {
+            if room == 0 {
+                self.unfinished.push(log);
+                continue;
+            }
+            let Written { written_bytes, has_more, is_full, sync } =
+                log.write_pending(room, started);
+            bytes += written_bytes;
+            room = room.saturating_sub(written_bytes);
+            is_stalled |= is_full;
+            jobs.extend(sync.due);
+            if let Some(at) = sync.at {
+                self.timed.push(Timed { at, log: Arc::downgrade(&log) });
+            }
+            if has_more {
+                self.unfinished.push(log);
+            }
+        }
+        while self.timed.peek().is_some_and(|timed| timed.at <= started) {
+            let log = self.timed.pop().and_then(|timed| timed.log.upgrade());
+            jobs.extend(log.and_then(|log| log.take_sync_job()));
+        }
+        if !jobs.is_empty() {
+            self.syncer.sync(jobs);
+            counter!(names::FLUSHES.name).increment(1);
+            histogram!(names::FLUSH_SECONDS.name).record((now() - started).as_secs_f64());
+        }
+        counter!(names::WRITTEN_BYTES.name).increment(crate::scan::as_u64(bytes));
+        let pending = self.flusher.pending_bytes.load(Ordering::Relaxed);
+        gauge!(names::PENDING_BYTES.name)
+            .set(f64::from(u32::try_from(pending).unwrap_or(u32::MAX)));
+        is_stalled
+    }
+}
+
+/// The flusher measures its rounds and keeps `flush.ms`; neither outlives the process.
+#[expect(clippy::disallowed_methods, reason = "a monotonic clock that only this thread reads")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// What a failed sync says of the path that it was called for.
+pub(super) fn path_of(job: &SyncJob, fallback: &Path) -> PathBuf {
+    job.files.first().map_or_else(|| fallback.to_owned(), |file| file.path.clone())
 }

@@ -1,17 +1,41 @@
 //! One partition's log: append, read, pointers, roll, truncate, delete.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+//!
+//! Two locks. The state's is short: appends and reads take it, and nobody waits for a disk while
+//! holding it. The writer's is held by whoever changes files: the flusher, retention, truncation,
+//! close. Order: writer before state; the listener's before the state's. The flusher's and the tail
+//! cache's own locks are innermost and never held while calling back here.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use protocol::batch::BatchHeader;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use protocol::batch::{BatchHeader, HEADER_BYTES};
 use protocol::types::{LeaderEpoch, Offset, Timestamp};
 
 use crate::config::LogConfig;
-use crate::data_dir::LogName;
-use crate::environment::{LogCheckpoint, LogEnvironment, StopKind};
-use crate::error::{AppendError, LogFailure, OpenError, ReadError};
-use crate::read::{ReadRequest, Records};
+use crate::device::DeviceFile;
+use crate::environment::{LogCheckpoint, LogEnvironment};
+use crate::error::{AppendError, LogFailure};
+use crate::producer_state::Judgement;
+use crate::scan::as_u64;
+
+mod close;
+mod open;
+mod producers;
+mod read;
+mod roll;
+mod state;
+#[cfg(test)]
+mod tests;
+mod time;
+mod trim;
+mod truncate;
+pub(crate) mod write;
+
+use state::{Phase, State};
 
 /// One validated batch on its way into a log. The header is stamped at append, the body is the
 /// bytes after the header as they came from the socket, never copied.
@@ -57,51 +81,64 @@ pub trait LogListener: Send + Sync {
 }
 
 /// One partition's log.
+pub struct Log {
+    name: String,
+    directory: PathBuf,
+    env: LogEnvironment,
+    myself: Weak<Self>,
+    state: Mutex<State>,
+    /// Signalled when a sync of the flusher has ended.
+    sync_ended: Condvar,
+    writer: Mutex<Writer>,
+    listener: Mutex<Option<Arc<dyn LogListener>>>,
+}
+
+/// What only the holder of the writer's lock needs.
+#[derive(Debug, Default)]
+struct Writer {
+    /// Files with bytes that may be lost with the power, in the order of their segments.
+    unsynced: Vec<Unsynced>,
+    unsynced_records: u64,
+    /// Whether the flusher has a time for the next sync of this relaxed log.
+    is_sync_timed: bool,
+    /// Offsets of the producer snapshots on disk, rising.
+    snapshots: Vec<Offset>,
+    /// Files that have left the log.
+    doomed: Vec<Doomed>,
+}
+
+/// A renamed file that is removed when its time has come.
 #[derive(Debug)]
-pub struct Log {}
+struct Doomed {
+    path: PathBuf,
+    due: Timestamp,
+}
+
+/// A file to be synced. A log that syncs every commit keeps it open until then, so that no error can
+/// get lost; a relaxed one does not, or idle logs would hold descriptors.
+#[derive(Debug)]
+struct Unsynced {
+    path: PathBuf,
+    handle: Option<Arc<dyn DeviceFile>>,
+}
+
+impl Writer {
+    fn note_unsynced(&mut self, path: &Path, handle: &Arc<dyn DeviceFile>, keep_open: bool) {
+        let handle = keep_open.then(|| Arc::clone(handle));
+        match self.unsynced.iter_mut().find(|file| file.path == path) {
+            Some(file) => file.handle = file.handle.take().or(handle),
+            None => self.unsynced.push(Unsynced { path: path.to_owned(), handle }),
+        }
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("name", &self.name).field("state", &self.state).finish()
+    }
+}
 
 impl Log {
-    /// Opens the log in the existing directory `dir`, recovering it as `stop` asks. An empty
-    /// directory is a new log. The caller has synced the directory's own name. Blocks.
-    ///
-    /// # Errors
-    /// [`OpenError::Corrupt`] or [`OpenError::Io`].
-    pub(crate) fn open(
-        _env: &LogEnvironment,
-        _dir: PathBuf,
-        _name: &LogName,
-        _config: LogConfig,
-        _checkpoint: Option<LogCheckpoint>,
-        _stop: StopKind,
-    ) -> Result<Arc<Self>, OpenError> {
-        todo!()
-    }
-
-    /// What the next start needs to know; cheap, never blocks on the disk.
-    pub(crate) fn checkpoint(&self) -> LogCheckpoint {
-        todo!()
-    }
-
-    /// Writes a snapshot of the producers' state if enough was appended since the last one. Blocks.
-    pub(crate) fn snapshot_producers(&self) {
-        todo!()
-    }
-
-    /// Writes, syncs and trims everything, so that Kafka's tools read the files; appends and reads
-    /// answer `Closed` from here on. Returns what to checkpoint. Blocks.
-    ///
-    /// # Errors
-    /// [`OpenError::Io`]: the next start must recover this log.
-    pub(crate) fn close(&self) -> Result<LogCheckpoint, OpenError> {
-        todo!()
-    }
-
-    /// Stops the log for good without writing anything more and lets go of its files; the caller
-    /// has renamed or removes the directory. Waits for a flusher round that is at work on it.
-    pub(crate) fn delete(&self) {
-        todo!()
-    }
-
     /// Appends one batch in memory and hands it to the flusher. Never blocks on the disk.
     ///
     /// Assigns the offset, stamps offset and `epoch`, checks the producer's sequence. A batch that
@@ -110,132 +147,206 @@ impl Log {
     ///
     /// # Errors
     /// See [`AppendError`]; nothing was appended.
+    ///
+    /// # Panics
+    /// If the header does not describe the body, or `epoch` is older than the log's newest: both
+    /// are the caller's to check.
     pub fn append(
         &self,
-        _batch: AppendBatch,
-        _epoch: LeaderEpoch,
-        _now: Timestamp,
+        batch: AppendBatch,
+        epoch: LeaderEpoch,
+        now: Timestamp,
     ) -> Result<Appended, AppendError> {
-        todo!()
+        let AppendBatch { header, body } = batch;
+        let batch_bytes = HEADER_BYTES + body.len();
+        assert_eq!(batch_bytes, header.batch_bytes(), "a header describes its own body");
+        let mut state = self.state.lock();
+        match &state.phase {
+            Phase::Open => {}
+            Phase::Failed(failure) => return Err(AppendError::Failed(failure.clone())),
+            Phase::Closed => return Err(AppendError::Closed),
+        }
+        let segment_bytes_max = state.config.segment_bytes_max;
+        if as_u64(batch_bytes) > u64::from(segment_bytes_max) {
+            return Err(AppendError::LargerThanSegment { batch_bytes, segment_bytes_max });
+        }
+        let judgement = state.producers.judge(&header, now, self.env.producer_expiration)?;
+        if let Judgement::Duplicate(earlier) = judgement {
+            return Ok(Appended {
+                base_offset: earlier.base_offset,
+                next_offset: earlier.next_offset,
+                duplicate: true,
+            });
+        }
+        self.env
+            .flusher
+            .reserve(batch_bytes)
+            .map_err(|pending_bytes| AppendError::Busy { pending_bytes })?;
+        if !self.env.space.admit(as_u64(batch_bytes)) {
+            self.env.flusher.release(batch_bytes);
+            return Err(AppendError::DiskFull);
+        }
+        let appended = state.append(header, body, epoch, now);
+        let must_queue = !std::mem::replace(&mut state.is_queued, true);
+        drop(state);
+        if must_queue {
+            self.queue();
+        }
+        Ok(appended)
+    }
+
+    /// Puts the log into the flusher's next round; `is_queued` was set by the caller.
+    fn queue(&self) {
+        if let Some(log) = self.myself.upgrade() {
+            self.env.flusher.enqueue(log);
+        }
     }
 
     /// Sets who is told of progress. There is one; the last call wins. Told the present state at once.
-    pub fn set_listener(&self, _listener: Arc<dyn LogListener>) {
-        todo!()
+    pub fn set_listener(&self, listener: Arc<dyn LogListener>) {
+        let mut slot = self.listener.lock();
+        let (finished, failure) = {
+            let state = self.state.lock();
+            (state.finished_end, state.failure())
+        };
+        listener.progressed(finished);
+        if let Some(failure) = failure {
+            listener.failed(&failure);
+        }
+        *slot = Some(listener);
+    }
+
+    /// Tells the listener how far the log has come. Must be called without the state's lock.
+    fn tell_progress(&self) {
+        // The lock is held while telling, and the end is read under it, so that ends never fall.
+        let slot = self.listener.lock();
+        let finished = {
+            let state = self.state.lock();
+            if state.failure().is_some() {
+                return;
+            }
+            state.finished_end
+        };
+        if let Some(listener) = slot.as_ref() {
+            listener.progressed(finished);
+        }
+    }
+
+    /// Takes the log offline for good.
+    fn fail(&self, failure: LogFailure) {
+        let mut writer = self.writer.lock();
+        self.fail_with(&mut writer, failure);
+    }
+
+    fn fail_with(&self, writer: &mut Writer, failure: LogFailure) {
+        let slot = self.listener.lock();
+        {
+            let mut state = self.state.lock();
+            if !matches!(state.phase, Phase::Open) {
+                return;
+            }
+            state.phase = Phase::Failed(failure.clone());
+            state.is_queued = false;
+            self.give_up_pending(&mut state);
+        }
+        writer.unsynced.clear();
+        tracing::error!(log = %self.name, %failure, "the log is offline");
+        metrics::counter!(crate::metrics::LOGS_FAILED.name).increment(1);
+        if let Some(listener) = slot.as_ref() {
+            listener.failed(&failure);
+        }
+    }
+
+    fn give_up_pending(&self, state: &mut State) {
+        let bytes = state.drop_pending();
+        self.env.flusher.release(bytes);
+        self.env.space.settle(as_u64(bytes));
+    }
+
+    /// The writer's lock, at a moment when the flusher syncs none of this log's files.
+    fn quiet_writer(&self) -> MutexGuard<'_, Writer> {
+        loop {
+            let writer = self.writer.lock();
+            let mut state = self.state.lock();
+            if state.syncs_in_flight == 0 {
+                return writer;
+            }
+            // The flusher needs the writer's lock to say that a sync has failed.
+            drop(writer);
+            self.sync_ended.wait(&mut state);
+        }
     }
 
     /// The pointers, consistent with each other.
     #[must_use]
     pub fn pointers(&self) -> LogPointers {
-        todo!()
+        self.state.lock().pointers
     }
 
     /// Everything below is finished by the log's own [`crate::config::SyncPolicy`] (exclusive).
     #[must_use]
     pub fn finished_end(&self) -> Offset {
-        todo!()
+        self.state.lock().finished_end
     }
 
-    /// Reads without blocking: tail cache, or a file range whose lookup needed no disk access.
-    /// `Ok(None)` means that the disk is needed: call [`Log::read_blocking`] on the blocking pool.
-    ///
-    /// # Errors
-    /// [`ReadError::OutOfRange`] below the log start or above the log end.
-    pub fn read_nonblocking(&self, _request: ReadRequest) -> Result<Option<Records>, ReadError> {
-        todo!()
+    /// What the next start needs to know; cheap, never blocks on the disk.
+    pub(crate) fn checkpoint(&self) -> LogCheckpoint {
+        let pointers = self.state.lock().pointers;
+        LogCheckpoint {
+            log_start_offset: pointers.log_start_offset,
+            recovery_point: pointers.recovery_point,
+            log_end_offset: pointers.log_end_offset,
+        }
     }
 
-    /// Reads, waiting for the disk where needed, and brings the range into the page cache.
-    ///
-    /// # Errors
-    /// As [`Log::read_nonblocking`], and [`ReadError::Failed`].
-    pub fn read_blocking(&self, _request: ReadRequest) -> Result<Records, ReadError> {
-        todo!()
-    }
-
-    /// The first record below `end` whose timestamp is at or after `target`, exact inside a batch:
-    /// (its offset, its timestamp, its epoch). Blocks on the disk.
-    ///
-    /// # Errors
-    /// [`ReadError::Failed`] or [`ReadError::Closed`].
-    pub fn offset_for_timestamp(
-        &self,
-        _target: Timestamp,
-        _end: Offset,
-    ) -> Result<Option<(Offset, Timestamp, LeaderEpoch)>, ReadError> {
-        todo!()
-    }
-
-    /// The record with the largest timestamp below `end` (the first of them). Blocks on the disk.
-    ///
-    /// # Errors
-    /// [`ReadError::Failed`] or [`ReadError::Closed`].
-    pub fn offset_of_max_timestamp(
-        &self,
-        _end: Offset,
-    ) -> Result<Option<(Offset, Timestamp, LeaderEpoch)>, ReadError> {
-        todo!()
-    }
-
-    /// Largest epoch ≤ `epoch` that has records, and the offset where the next one starts (the log
-    /// end for the newest). `None` if the log knows none.
+    /// The largest epoch up to `epoch` that has records, and the offset where the next one starts
+    /// (the log end for the newest). For an epoch older than all that are known, that epoch itself
+    /// and where the first known one starts, as Kafka answers. `None` if the log knows none.
     #[must_use]
-    pub fn epoch_end(&self, _epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        todo!()
+    pub fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let state = self.state.lock();
+        state.leader_epochs.end_of(epoch, state.pointers.log_end_offset)
     }
 
     /// The newest epoch in the log.
     #[must_use]
     pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
-        todo!()
+        self.state.lock().leader_epochs.latest()
     }
 
     /// Whether the log was recovered after an unclean stop, so that a new epoch is due.
     #[must_use]
     pub fn recovered_uncleanly(&self) -> bool {
-        todo!()
-    }
-
-    /// Raises the first readable offset, durably, and drops whole segments below it. Blocks.
-    ///
-    /// # Errors
-    /// [`ReadError::OutOfRange`] above the log end.
-    pub fn raise_log_start(&self, _to: Offset) -> Result<Offset, ReadError> {
-        todo!()
-    }
-
-    /// Cuts the end: afterwards `log_end_offset` is `to`, or the start of the batch that holds it.
-    /// Everything below is synced. Blocks. Only for callers that know nothing above `to` is finished.
-    ///
-    /// # Errors
-    /// [`ReadError::Failed`]: the log is offline.
-    pub fn truncate(&self, _to: Offset) -> Result<(), ReadError> {
-        todo!()
-    }
-
-    /// Applies retention by age and size at `now`; never touches the active segment unless all of
-    /// it is expired, and then rolls first. Returns how many bytes left the log. Blocks.
-    ///
-    /// # Errors
-    /// [`ReadError::Failed`].
-    pub fn apply_retention(&self, _now: Timestamp) -> Result<u64, ReadError> {
-        todo!()
+        self.state.lock().recovered_uncleanly
     }
 
     /// Bytes of all segments.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        todo!()
+        self.state.lock().segments.iter().map(|segment| u64::from(segment.bytes())).sum()
     }
 
     /// Takes new settings into use for what follows.
-    pub fn set_config(&self, _config: LogConfig) {
-        todo!()
+    pub fn set_config(&self, config: LogConfig) {
+        let must_queue = {
+            let mut state = self.state.lock();
+            let must_sync = state.config.sync != config.sync;
+            state.config = Arc::new(config);
+            must_sync && !std::mem::replace(&mut state.is_queued, true)
+        };
+        if must_queue {
+            self.queue();
+        }
     }
 
     /// Why the log is offline, if it is.
     #[must_use]
     pub fn failure(&self) -> Option<LogFailure> {
-        todo!()
+        self.state.lock().failure()
+    }
+
+    /// Lets go of batches in memory that are in the file. Called by the tail cache.
+    pub(crate) fn drop_tail_below(&self, number: u64) {
+        self.state.lock().tail.drop_below(number);
     }
 }

@@ -1,0 +1,125 @@
+//! Makes what a round wrote durable: file by file when few were written, else all at once.
+//!
+//! Measured: with 1,000 files of 16 KiB each, one sync after the other takes 136–217 ms, the whole
+//! file system at once 16–19 ms. With few files the others on the disk should not be waited for.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+
+use parking_lot::Mutex;
+
+use crate::device::{Device, DeviceFile};
+use crate::error::LogFailure;
+use crate::log::write::SyncJob;
+
+/// Up to this many files are synced one by one.
+const FILES_MAX: usize = 8;
+/// Threads that sync files beside the flusher's own.
+const HELPERS: usize = 3;
+
+/// One file for a helper, and where it reports.
+struct Task {
+    file: Arc<dyn DeviceFile>,
+    number: usize,
+    done: Sender<(usize, io::Result<()>)>,
+}
+
+/// Syncs for the flusher's thread.
+pub(super) struct Syncer {
+    device: Arc<dyn Device>,
+    root: PathBuf,
+    tasks: SyncSender<Task>,
+}
+
+impl Syncer {
+    /// Starts the helpers; they end when this is dropped.
+    pub(super) fn start(device: Arc<dyn Device>, root: PathBuf) -> Self {
+        let (tasks, receiver) = sync_channel::<Task>(FILES_MAX);
+        let receiver = Arc::new(Mutex::new(receiver));
+        for number in 0..HELPERS {
+            let receiver = Arc::clone(&receiver);
+            std::thread::Builder::new()
+                .name(format!("sync-{number}"))
+                .spawn(move || help(&receiver))
+                .expect("a process that cannot start a thread cannot serve");
+        }
+        Self { device, root, tasks }
+    }
+
+    /// Syncs the files of all jobs and tells their logs what came of it.
+    pub(super) fn sync(&self, jobs: Vec<SyncJob>) {
+        let files: usize = jobs.iter().map(|job| job.files.len()).sum();
+        if files <= FILES_MAX {
+            self.sync_each(jobs);
+        } else {
+            self.sync_all(jobs);
+        }
+    }
+
+    fn sync_each(&self, jobs: Vec<SyncJob>) {
+        let files: Vec<_> =
+            jobs.iter().flat_map(|job| &job.files).map(|file| Arc::clone(&file.handle)).collect();
+        let mut results = self.sync_files(&files).into_iter();
+        for job in jobs {
+            let mut failure = None;
+            for file in &job.files {
+                let result = results.next().expect("one result for each file");
+                if let Err(cause) = result
+                    && failure.is_none()
+                {
+                    let (path, cause) = (file.path.clone(), Arc::new(cause));
+                    failure = Some(LogFailure { path, operation: "sync", cause });
+                }
+            }
+            job.finish(failure);
+        }
+    }
+
+    /// Results in the order of `files`. The first is synced here, the others by the helpers.
+    fn sync_files(&self, files: &[Arc<dyn DeviceFile>]) -> Vec<io::Result<()>> {
+        let unreported = || Err(io::Error::other("the sync was not reported"));
+        let mut results: Vec<io::Result<()>> = files.iter().map(|_| unreported()).collect();
+        let (done, reports) = channel();
+        for (number, file) in files.iter().enumerate().skip(1) {
+            let task = Task { file: Arc::clone(file), number, done: done.clone() };
+            if let Err(refused) = self.tasks.send(task) {
+                let task = refused.0;
+                results[task.number] = task.file.sync_data();
+            }
+        }
+        drop(done);
+        if let Some(first) = files.first() {
+            results[0] = first.sync_data();
+        }
+        for (number, result) in reports {
+            results[number] = result;
+        }
+        results
+    }
+
+    /// An error here names no file: every log of the round has failed.
+    fn sync_all(&self, jobs: Vec<SyncJob>) {
+        let cause = self.device.sync_filesystem(&self.root).err().map(Arc::new);
+        for job in jobs {
+            let failure = cause.as_ref().map(|cause| LogFailure {
+                path: super::path_of(&job, &self.root),
+                operation: "sync of the file system",
+                cause: Arc::clone(cause),
+            });
+            job.finish(failure);
+        }
+    }
+}
+
+fn help(tasks: &Mutex<Receiver<Task>>) {
+    loop {
+        let Ok(task) = tasks.lock().recv() else { return };
+        let result = task.file.sync_data();
+        // The flusher waits for every report: it is gone only if it has panicked.
+        if task.done.send((task.number, result)).is_err() {
+            return;
+        }
+    }
+}

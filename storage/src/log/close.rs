@@ -1,0 +1,120 @@
+//! The end of an open log: closed for a later start, or given up because it is deleted.
+
+use super::state::Phase;
+use super::write::WriteFailure;
+use super::{Log, Writer};
+use crate::device::OpenMode;
+use crate::environment::LogCheckpoint;
+use crate::error::{LogFailure, OpenError};
+use crate::recovery::io_error;
+
+impl Log {
+    /// Writes, syncs and trims everything, so that Kafka's tools read the files; appends and reads
+    /// answer `Closed` from here on. Returns what to checkpoint. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`]: the next start must recover this log.
+    pub(crate) fn close(&self) -> Result<LogCheckpoint, OpenError> {
+        let mut writer = self.quiet_writer();
+        let mut finished = self.finish_files(&mut writer);
+        {
+            let mut state = self.state.lock();
+            // Batches that came after the last write were never acknowledged.
+            let is_drained = state.pending.is_empty();
+            match &state.phase {
+                Phase::Open if is_drained => state.phase = Phase::Closed,
+                Phase::Open => {
+                    state.phase = Phase::Closed;
+                    finished = finished.and(Err(unwritten(self)));
+                }
+                Phase::Failed(failure) => finished = Err(as_open_error(failure.clone())),
+                Phase::Closed => {}
+            }
+            self.give_up_pending(&mut state);
+        }
+        drop(writer);
+        finished?;
+        self.env.files.forget_in(&self.directory);
+        Ok(self.checkpoint())
+    }
+
+    fn finish_files(&self, writer: &mut Writer) -> Result<(), OpenError> {
+        if matches!(self.state.lock().phase, Phase::Closed) {
+            return Ok(());
+        }
+        match self.write_runs(writer, usize::MAX, &mut 0) {
+            Ok(()) => {}
+            Err(WriteFailure::Full) => return Err(unwritten(self)),
+            Err(WriteFailure::Failed(failure)) => {
+                self.fail_with(writer, failure.clone());
+                return Err(as_open_error(failure));
+            }
+        }
+        self.sync_now(writer)?;
+        self.tell_progress();
+        self.try_snapshot_at_end(writer);
+        let active = self.state.lock().active().clone();
+        if active.is_created() && active.is_index_loaded() {
+            active
+                .finish_index(&self.env)
+                .map_err(io_error(active.path(), "finish the index of"))?;
+        }
+        Ok(())
+    }
+
+    /// Syncs everything that is written. The log is offline if that fails.
+    pub(super) fn sync_now(&self, writer: &mut Writer) -> Result<(), OpenError> {
+        let end = self.state.lock().pointers.written_end;
+        for file in std::mem::take(&mut writer.unsynced) {
+            let handle = match file.handle {
+                Some(handle) => Ok(handle),
+                None => self.env.files.open(&file.path, OpenMode::Write),
+            };
+            if let Err(cause) = handle.and_then(|handle| handle.sync_data()) {
+                let (path, cause) = (file.path, std::sync::Arc::new(cause));
+                let failure = LogFailure { path, operation: "sync", cause };
+                self.fail_with(writer, failure.clone());
+                return Err(as_open_error(failure));
+            }
+        }
+        writer.unsynced_records = 0;
+        self.state.lock().synced(end);
+        Ok(())
+    }
+
+    /// With a snapshot at the very end, the next start replays nothing.
+    fn try_snapshot_at_end(&self, writer: &mut Writer) {
+        let end = self.state.lock().pointers.log_end_offset;
+        if end > protocol::types::Offset::ZERO && writer.snapshots.last() != Some(&end) {
+            self.try_snapshot(writer);
+        }
+    }
+
+    /// Stops the log for good without writing anything more and lets go of its files; the caller
+    /// has renamed or removes the directory. Waits for a flusher round that is at work on it.
+    pub(crate) fn delete(&self) {
+        let mut writer = self.quiet_writer();
+        writer.unsynced.clear();
+        {
+            let mut state = self.state.lock();
+            state.phase = Phase::Closed;
+            self.give_up_pending(&mut state);
+        }
+        drop(writer);
+        self.env.files.forget_in(&self.directory);
+    }
+}
+
+fn unwritten(log: &Log) -> OpenError {
+    OpenError::Io {
+        path: log.directory.clone(),
+        operation: "write",
+        cause: std::io::ErrorKind::StorageFull.into(),
+    }
+}
+
+pub(super) fn as_open_error(failure: LogFailure) -> OpenError {
+    let LogFailure { path, operation, cause } = failure;
+    let kind = cause.kind();
+    OpenError::Io { path, operation, cause: std::io::Error::new(kind, cause) }
+}

@@ -1,0 +1,158 @@
+//! Opens a log: lists its directory, recovers what needs it, loads producers and epochs.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+use protocol::types::{LeaderEpoch, Offset};
+
+use super::state::State;
+use super::{Log, Writer, producers};
+use crate::checkpoint;
+use crate::config::LogConfig;
+use crate::data_dir::LogName;
+use crate::environment::{LogCheckpoint, LogEnvironment, StopKind};
+use crate::error::OpenError;
+use crate::leader_epochs::{self, LeaderEpochs};
+use crate::recovery::{self, Listing, Recovered, Recovery};
+use crate::segment::Segment;
+
+/// Where a raised log start is kept inside the log's directory; absent if it was never raised
+/// beyond what the first segment's name tells.
+pub(super) const LOG_START_FILE: &str = "log-start-offset";
+const LOG_START_VERSION: u32 = 0;
+
+impl Log {
+    /// Opens the log in the existing directory `dir`, recovering it as `stop` asks. An empty
+    /// directory is a new log. The caller has synced the directory's own name. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError::Corrupt`] or [`OpenError::Io`].
+    pub(crate) fn open(
+        env: &LogEnvironment,
+        dir: PathBuf,
+        name: &LogName,
+        config: LogConfig,
+        checkpoint: Option<LogCheckpoint>,
+        stop: StopKind,
+    ) -> Result<Arc<Self>, OpenError> {
+        let listing = Listing::of(env, &dir)?;
+        listing.remove_leftovers(env)?;
+        let mut leader_epochs = read_epochs(env, &dir)?;
+        let is_new = listing.segments.is_empty();
+        let recovered = recover(env, &dir, &listing, &config, checkpoint, stop)?;
+        for (leader_epoch, start_offset) in &recovered.epochs {
+            leader_epochs.begin(*leader_epoch, *start_offset);
+        }
+        let epochs_changed = leader_epochs.truncate_end(recovered.log_end_offset);
+        let log_start_offset = log_start(env, &dir, &recovered, checkpoint)?;
+        let (loaded, snapshots) = producers::load(env, &dir, &recovered, listing.snapshots)?;
+        let is_unclean = stop != StopKind::Clean;
+        let recovered_uncleanly = is_unclean && !(is_new && leader_epochs.latest().is_none());
+        let mut state = State::new(
+            config,
+            log_start_offset,
+            recovered.log_end_offset,
+            recovered.segments,
+            loaded,
+            leader_epochs,
+        );
+        state.recovered_uncleanly = recovered_uncleanly;
+        state.epochs_changed = epochs_changed;
+        Ok(Arc::new_cyclic(|myself| Self {
+            name: name.partition.to_string(),
+            directory: dir,
+            env: env.clone(),
+            myself: myself.clone(),
+            state: Mutex::new(state),
+            sync_ended: Condvar::new(),
+            writer: Mutex::new(Writer { snapshots, ..Writer::default() }),
+            listener: Mutex::new(None),
+        }))
+    }
+}
+
+fn recover(
+    env: &LogEnvironment,
+    directory: &Path,
+    listing: &Listing,
+    config: &LogConfig,
+    checkpoint: Option<LogCheckpoint>,
+    stop: StopKind,
+) -> Result<Recovered, OpenError> {
+    let Some(first) = listing.segments.first().copied() else {
+        return new_log(directory, checkpoint);
+    };
+    match checkpoint {
+        Some(checkpoint) if stop == StopKind::Clean => {
+            recovery::trust(env, directory, &listing.segments, checkpoint.log_end_offset)
+        }
+        _ => {
+            let recovery_point =
+                checkpoint.map_or(first, |checkpoint| checkpoint.recovery_point.max(first));
+            Recovery { env, directory, config, stop, recovery_point }.run(&listing.segments)
+        }
+    }
+}
+
+fn new_log(directory: &Path, checkpoint: Option<LogCheckpoint>) -> Result<Recovered, OpenError> {
+    let synced = checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.recovery_point);
+    if synced > Offset::ZERO {
+        let what = format!("it holds no segment, but everything up to {synced} was synced");
+        return Err(OpenError::Corrupt { path: directory.to_owned(), position: 0, what });
+    }
+    let segments = vec![Arc::new(Segment::new(directory, Offset::ZERO))];
+    Ok(Recovered { segments, log_end_offset: Offset::ZERO, epochs: Vec::new() })
+}
+
+fn read_epochs(env: &LogEnvironment, directory: &Path) -> Result<LeaderEpochs, OpenError> {
+    let path = directory.join(leader_epochs::FILE_NAME);
+    let rows: Option<Vec<(LeaderEpoch, Offset)>> =
+        checkpoint::read(&*env.device, &path, leader_epochs::VERSION, LeaderEpochs::parse_line)?;
+    LeaderEpochs::from_rows(&rows.unwrap_or_default()).ok_or_else(|| {
+        let what = "the epochs or their offsets do not rise".to_owned();
+        OpenError::Corrupt { path, position: 0, what }
+    })
+}
+
+/// The log start is the highest of what the first segment, the checkpoint and the log's own file
+/// tell: it never goes back.
+fn log_start(
+    env: &LogEnvironment,
+    directory: &Path,
+    recovered: &Recovered,
+    checkpoint: Option<LogCheckpoint>,
+) -> Result<Offset, OpenError> {
+    let path = directory.join(LOG_START_FILE);
+    let parse = |line: &str| line.parse().ok().filter(|offset| *offset >= 0).map(Offset::new);
+    let raised = checkpoint::read(&*env.device, &path, LOG_START_VERSION, parse)?;
+    let raised = raised.unwrap_or_default().into_iter().max();
+    let first = recovered.segments.first().map(|segment| segment.base_offset());
+    let known = checkpoint.map(|checkpoint| checkpoint.log_start_offset);
+    let start = [raised, first, known].into_iter().flatten().max().unwrap_or(Offset::ZERO);
+    if start > recovered.log_end_offset {
+        let end = recovered.log_end_offset;
+        let what = format!("the log starts at {start}, but its data ends at {end}");
+        return Err(OpenError::Corrupt { path, position: 0, what });
+    }
+    Ok(start)
+}
+
+/// Makes a raised log start durable.
+///
+/// # Errors
+/// [`checkpoint::CheckpointError`].
+pub(super) fn save_log_start(
+    env: &LogEnvironment,
+    directory: &Path,
+    to: Offset,
+) -> Result<(), checkpoint::CheckpointError> {
+    let path = directory.join(LOG_START_FILE);
+    checkpoint::write(&*env.device, &path, LOG_START_VERSION, std::iter::once(to.get()))
+}
+
+/// What is said of data that should be there and cannot be read.
+pub(super) fn damaged(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}

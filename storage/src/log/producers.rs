@@ -1,0 +1,166 @@
+//! Snapshots of a log's producers: written so that a start has little to replay, read at a start.
+//!
+//! A snapshot is taken of the state in memory, which may be ahead of the file. It counts only once
+//! the log on disk reaches its offset; the one before it is kept until then.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use protocol::types::{Offset, Timestamp};
+
+use super::read::find_batch;
+use super::state::Phase;
+use super::{Log, Writer};
+use crate::checkpoint;
+use crate::device::OpenMode;
+use crate::environment::LogEnvironment;
+use crate::error::OpenError;
+use crate::producer_snapshot;
+use crate::producer_state::Producers;
+use crate::recovery::{Recovered, io_error};
+use crate::scan::{SWEEP_WINDOW_BYTES, Scan, ScanError, Wait};
+use crate::segment::{Segment, file_name};
+
+/// A snapshot is due after this many bytes; a start replays not much more than that.
+const SNAPSHOT_BYTES: u64 = 16 << 20;
+/// The flusher itself takes one after this many bytes, if nobody else did.
+const SNAPSHOT_BYTES_MAX: u64 = 64 << 20;
+/// Snapshots kept.
+const SNAPSHOTS_MAX: usize = 2;
+
+impl Log {
+    /// Writes a snapshot of the producers' state if enough was appended since the last one. Blocks.
+    pub(crate) fn snapshot_producers(&self) {
+        if self.state.lock().bytes_since_snapshot >= SNAPSHOT_BYTES {
+            let mut writer = self.writer.lock();
+            self.try_snapshot(&mut writer);
+        }
+    }
+
+    /// The flusher's own look: bounds the replay also at a high rate.
+    pub(super) fn snapshot_if_much_was_written(&self, writer: &mut Writer) {
+        if self.state.lock().bytes_since_snapshot >= SNAPSHOT_BYTES_MAX {
+            self.try_snapshot(writer);
+        }
+    }
+
+    /// A snapshot only saves time at the next start: without it, more is replayed.
+    pub(super) fn try_snapshot(&self, writer: &mut Writer) {
+        if let Err(error) = self.take_snapshot(writer) {
+            tracing::debug!(log = %self.name, %error, "no producer snapshot");
+        }
+    }
+
+    fn take_snapshot(&self, writer: &mut Writer) -> Result<(), OpenError> {
+        let (offset, bytes) = {
+            let mut state = self.state.lock();
+            if !matches!(state.phase, Phase::Open) {
+                return Ok(());
+            }
+            state.bytes_since_snapshot = 0;
+            (state.pointers.log_end_offset, producer_snapshot::encode(&state.producers))
+        };
+        if writer.snapshots.last() == Some(&offset) {
+            return Ok(());
+        }
+        let path = path_of(&self.directory, offset);
+        let device = &self.env.device;
+        let file = device.open(&path, OpenMode::Create).map_err(io_error(&path, "create"))?;
+        file.set_len(0).map_err(io_error(&path, "truncate"))?;
+        file.write_at(&bytes, 0).map_err(|error| io_error(&path, "write")(error.cause))?;
+        writer.snapshots.push(offset);
+        while writer.snapshots.len() > SNAPSHOTS_MAX {
+            let path = path_of(&self.directory, writer.snapshots.remove(0));
+            device.remove_file(&path).map_err(io_error(&path, "remove"))?;
+        }
+        Ok(())
+    }
+}
+
+fn path_of(directory: &Path, offset: Offset) -> PathBuf {
+    directory.join(file_name(offset, producer_snapshot::SUFFIX))
+}
+
+/// The producers of a log: the newest snapshot that the log reaches, and what was appended since.
+/// Also returns the offsets of the snapshots that stay.
+///
+/// # Errors
+/// [`OpenError::Io`], or [`OpenError::Corrupt`] where a batch that must be replayed is damaged.
+pub(super) fn load(
+    env: &LogEnvironment,
+    directory: &Path,
+    recovered: &Recovered,
+    snapshots: Vec<Offset>,
+) -> Result<(Producers, Vec<Offset>), OpenError> {
+    let end = recovered.log_end_offset;
+    let (mut snapshots, too_new): (Vec<_>, Vec<_>) =
+        snapshots.into_iter().partition(|offset| *offset <= end);
+    if !too_new.is_empty() {
+        // The log may grow past them with other batches: they must be gone for good before.
+        for offset in too_new {
+            let path = path_of(directory, offset);
+            env.device.remove_file(&path).map_err(io_error(&path, "remove"))?;
+        }
+        env.device.sync_dir(directory).map_err(io_error(directory, "sync"))?;
+    }
+    let first = recovered.segments.first().map_or(Offset::ZERO, |s| s.base_offset());
+    let mut from = first;
+    let mut producers = Producers::default();
+    while let Some(offset) = snapshots.last().copied() {
+        let path = path_of(directory, offset);
+        let bytes = checkpoint::read_whole(&*env.device, &path)?.unwrap_or_default();
+        if let Some(found) = producer_snapshot::decode(&bytes) {
+            (producers, from) = (found, offset.max(first));
+            break;
+        }
+        tracing::info!(path = %path.display(), "the producer snapshot is not whole");
+        env.device.remove_file(&path).map_err(io_error(&path, "remove"))?;
+        snapshots.pop();
+    }
+    if from < end {
+        replay(env, &recovered.segments, from, &mut producers)?;
+    }
+    Ok((producers, snapshots))
+}
+
+/// Notes every batch from offset `from` on.
+fn replay(
+    env: &LogEnvironment,
+    segments: &[Arc<Segment>],
+    from: Offset,
+    producers: &mut Producers,
+) -> Result<(), OpenError> {
+    let after = segments.partition_point(|segment| segment.base_offset() <= from);
+    for segment in &segments[after.saturating_sub(1)..] {
+        if segment.bytes() == 0 {
+            continue;
+        }
+        segment.load(env)?;
+        let path = segment.path();
+        let file = env.device.open(path, OpenMode::Read).map_err(io_error(path, "open"))?;
+        let end = u64::from(segment.bytes());
+        let mut scan = Scan::new(&*file, end, Wait::ForDisk, SWEEP_WINDOW_BYTES);
+        replay_segment(segment, &mut scan, from, producers).map_err(|error| match error {
+            ScanError::Damaged { position, what } => {
+                OpenError::Corrupt { path: path.to_owned(), position, what }
+            }
+            ScanError::Io(cause) => io_error(path, "read")(cause),
+            ScanError::WouldBlock => unreachable!("this scan waits for the disk"),
+        })?;
+    }
+    Ok(())
+}
+
+fn replay_segment(
+    segment: &Segment,
+    scan: &mut Scan<'_>,
+    from: Offset,
+    producers: &mut Producers,
+) -> Result<(), ScanError> {
+    let mut next = find_batch(segment, scan, from)?;
+    while let Some(found) = next {
+        producers.note(&found.header, Timestamp::NONE);
+        next = scan.batch_at(found.end())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,386 @@
+//! The flusher's side of a log: writes pending batches, rolls segments, finishes syncs.
+//!
+//! Everything here holds the writer's lock, which no append and no read takes.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use protocol::types::Offset;
+
+use super::state::{PendingBatch, Phase};
+use super::{Log, Writer};
+use crate::checkpoint::{self, CheckpointError};
+use crate::config::{LogConfig, SyncPolicy};
+use crate::device::{DeviceFile, OpenMode};
+use crate::error::{LogFailure, OpenError};
+use crate::leader_epochs;
+use crate::log::roll::RollRules;
+use crate::scan::{LOOKUP_WINDOW_BYTES, Scan, ScanError, Wait, as_u64};
+use crate::segment::Segment;
+use crate::tail_cache::tail::{Chunk, join_small};
+
+/// Bytes of one write call at most.
+const RUN_BYTES_MAX: usize = 8 << 20;
+
+/// What became of one log in one round.
+pub(crate) struct Written {
+    /// Bytes that are in the page cache now.
+    pub(crate) written_bytes: usize,
+    /// Whether the log has more to write and wants to be in the next round.
+    pub(crate) has_more: bool,
+    /// Whether it could not go on because the disk is full.
+    pub(crate) is_full: bool,
+    /// What should be synced, and when.
+    pub(crate) sync: SyncWish,
+}
+
+/// When a log wants its files synced.
+#[derive(Default)]
+pub(crate) struct SyncWish {
+    /// In this round.
+    pub(crate) due: Option<SyncJob>,
+    /// At the latest at this time.
+    pub(crate) at: Option<Instant>,
+}
+
+/// A file with bytes that may be lost with the power.
+#[derive(Debug, Clone)]
+pub(crate) struct UnsyncedFile {
+    pub(crate) path: PathBuf,
+    pub(crate) handle: Arc<dyn DeviceFile>,
+}
+
+/// Files of one log to be synced; [`SyncJob::finish`] must be called afterwards.
+pub(crate) struct SyncJob {
+    pub(crate) files: Vec<UnsyncedFile>,
+    log: Arc<Log>,
+    end: Offset,
+    generation: u64,
+}
+
+impl SyncJob {
+    /// All files are durable, or something is lost.
+    pub(crate) fn finish(self, failure: Option<LogFailure>) {
+        match failure {
+            None => self.log.synced(self.end, self.generation),
+            Some(failure) => self.log.fail(failure),
+        }
+    }
+}
+
+impl Drop for SyncJob {
+    fn drop(&mut self) {
+        self.log.state.lock().syncs_in_flight -= 1;
+        self.log.sync_ended.notify_all();
+    }
+}
+
+/// Why a run was not written.
+pub(super) enum WriteFailure {
+    /// The disk is full; the file ends where it ended before.
+    Full,
+    /// The log cannot go on.
+    Failed(LogFailure),
+}
+
+impl WriteFailure {
+    pub(super) fn of(path: &Path, operation: &'static str, cause: io::Error) -> Self {
+        if is_full(&cause) {
+            return Self::Full;
+        }
+        Self::Failed(LogFailure { path: path.to_owned(), operation, cause: Arc::new(cause) })
+    }
+}
+
+impl From<CheckpointError> for WriteFailure {
+    fn from(error: CheckpointError) -> Self {
+        Self::from(OpenError::from(error))
+    }
+}
+
+impl From<OpenError> for WriteFailure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Io { path, operation, cause } => Self::of(&path, operation, cause),
+            other => Self::Failed(LogFailure {
+                path: PathBuf::new(),
+                operation: "read",
+                cause: Arc::new(io::Error::new(io::ErrorKind::InvalidData, other)),
+            }),
+        }
+    }
+}
+
+/// Whether a write failed only for lack of space.
+pub(super) fn is_full(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+impl Log {
+    /// Writes pending batches up to about `bytes_max`. Called by the flusher.
+    pub(crate) fn write_pending(&self, bytes_max: usize, now: Instant) -> Written {
+        let mut writer = self.writer.lock();
+        let mut written_bytes = 0;
+        let outcome = self.write_runs(&mut writer, bytes_max, &mut written_bytes);
+        let is_full = matches!(outcome, Err(WriteFailure::Full));
+        match outcome {
+            Ok(()) => {}
+            Err(WriteFailure::Full) => self.env.space.found_full(),
+            Err(WriteFailure::Failed(failure)) => {
+                self.fail_with(&mut writer, failure);
+                let sync = SyncWish::default();
+                return Written { written_bytes, has_more: false, is_full, sync };
+            }
+        }
+        let sync = self.wish_sync(&mut writer, now);
+        drop(writer);
+        let (has_more, is_relaxed) = {
+            let mut state = self.state.lock();
+            state.is_queued = !state.pending.is_empty();
+            (state.is_queued, state.is_relaxed())
+        };
+        if is_relaxed {
+            self.tell_progress();
+        }
+        Written { written_bytes, has_more, is_full, sync }
+    }
+
+    pub(super) fn write_runs(
+        &self,
+        writer: &mut Writer,
+        bytes_max: usize,
+        written_bytes: &mut usize,
+    ) -> Result<(), WriteFailure> {
+        while *written_bytes < bytes_max {
+            let limit = RUN_BYTES_MAX.min(bytes_max - *written_bytes);
+            let (run, config) = {
+                let state = self.state.lock();
+                if !matches!(state.phase, Phase::Open) {
+                    return Ok(());
+                }
+                let mut bytes = 0;
+                let within = |batch: &&PendingBatch| {
+                    let is_first = bytes == 0;
+                    bytes += batch.chunk.bytes();
+                    is_first || bytes <= limit
+                };
+                let run: Vec<_> = state.pending.iter().take_while(within).cloned().collect();
+                (run, Arc::clone(&state.config))
+            };
+            let Some(first) = run.first() else { return Ok(()) };
+            self.save_epochs()?;
+            let segment = self.writable_segment(first, &config)?;
+            let rules = RollRules::new(&segment, &config, &self.name);
+            let run = &run[..rules.fitting(&run)];
+            *written_bytes += self.write_run(writer, &segment, run, &config)?;
+            self.snapshot_if_much_was_written(writer);
+        }
+        Ok(())
+    }
+
+    /// Writes batches that fit into the segment, and publishes them.
+    fn write_run(
+        &self,
+        writer: &mut Writer,
+        segment: &Segment,
+        run: &[PendingBatch],
+        config: &LogConfig,
+    ) -> Result<usize, WriteFailure> {
+        let path = segment.path();
+        let file = self
+            .env
+            .files
+            .open(path, OpenMode::Write)
+            .map_err(|cause| WriteFailure::of(path, "open", cause))?;
+        let chunks: Vec<Chunk> = run.iter().map(|batch| batch.chunk.clone()).collect();
+        let chunks = join_small(&chunks);
+        let slices: Vec<IoSlice<'_>> = chunks
+            .iter()
+            .flat_map(|chunk| [&chunk.header, &chunk.body])
+            .filter(|bytes| !bytes.is_empty())
+            .map(|bytes| IoSlice::new(bytes))
+            .collect();
+        let position = u64::from(segment.bytes());
+        // Known as unsynced before the write: a part of it may get into the file.
+        writer.note_unsynced(path, &file, matches!(config.sync, SyncPolicy::EveryCommit));
+        if let Err(error) = file.write_vectored_at(&slices, position) {
+            if is_full(&error.cause) {
+                file.set_len(position)
+                    .map_err(|cause| WriteFailure::of(path, "cut back to what fits", cause))?;
+            }
+            return Err(WriteFailure::of(path, "write", error.cause));
+        }
+        drop(slices);
+        segment.note_written(run.iter().map(|batch| &batch.header), config, run[0].appended_at);
+        if let Err(error) = segment.save_index(&self.env, false) {
+            // The rows stay in memory; a lookup never depends on the file of an active segment.
+            tracing::debug!(log = %self.name, %error, "index rows not written yet");
+        }
+        writer.unsynced_records += run
+            .iter()
+            .map(|batch| u64::try_from(batch.header.record_count).unwrap_or(0))
+            .sum::<u64>();
+        let bytes = chunks.iter().map(Chunk::bytes).sum();
+        let bytes_in_segment = u32::try_from(bytes).expect("a run is far below 4 GiB");
+        let drop_below = self.state.lock().written(run.len(), bytes_in_segment, chunks);
+        self.env.flusher.release(bytes);
+        self.env.space.settle(as_u64(bytes));
+        self.env.tail_cache.written(self.myself.clone(), drop_below, bytes);
+        Ok(bytes)
+    }
+
+    /// The epoch table is durable before the first batch of a new epoch is written.
+    fn save_epochs(&self) -> Result<(), WriteFailure> {
+        let lines: Vec<String> = {
+            let state = self.state.lock();
+            if !state.epochs_changed {
+                return Ok(());
+            }
+            state.leader_epochs.lines().collect()
+        };
+        let path = self.directory.join(leader_epochs::FILE_NAME);
+        checkpoint::write(&*self.env.device, &path, leader_epochs::VERSION, lines.iter())?;
+        let mut state = self.state.lock();
+        // An epoch that began meanwhile is saved before its own first batch.
+        state.epochs_changed = !state.leader_epochs.lines().eq(lines);
+        Ok(())
+    }
+
+    /// The active segment, rolled first if `first` does not go into it; its file exists and its
+    /// index is in memory.
+    fn writable_segment(
+        &self,
+        first: &PendingBatch,
+        config: &LogConfig,
+    ) -> Result<Arc<Segment>, WriteFailure> {
+        let mut segment = Arc::clone(self.state.lock().active());
+        segment.load(&self.env)?;
+        if segment.bytes() > 0 && segment.first_timestamp().is_none() {
+            self.read_first_timestamp(&segment)?;
+        }
+        if RollRules::new(&segment, config, &self.name).is_due(first) {
+            segment = self.roll(first.chunk.base_offset)?;
+        }
+        if !segment.is_created() {
+            self.create_segment_file(&segment)?;
+        }
+        Ok(segment)
+    }
+
+    fn read_first_timestamp(&self, segment: &Segment) -> Result<(), WriteFailure> {
+        let path = segment.path();
+        let failed = |operation| move |cause| WriteFailure::of(path, operation, cause);
+        let file = self.env.files.open(path, OpenMode::Read).map_err(failed("open"))?;
+        let end = u64::from(segment.bytes());
+        let mut scan = Scan::new(&*file, end, Wait::ForDisk, LOOKUP_WINDOW_BYTES);
+        match scan.batch_at(0) {
+            Ok(Some(found)) => segment.set_first_timestamp(found.header.max_timestamp),
+            Ok(None) | Err(ScanError::WouldBlock) => {}
+            Err(ScanError::Io(cause)) => return Err(failed("read")(cause)),
+            Err(ScanError::Damaged { what, .. }) => {
+                return Err(failed("read")(io::Error::new(io::ErrorKind::InvalidData, what)));
+            }
+        }
+        Ok(())
+    }
+
+    fn create_segment_file(&self, segment: &Segment) -> Result<(), WriteFailure> {
+        let path = segment.path();
+        let failed = |operation| move |cause| WriteFailure::of(path, operation, cause);
+        let file = self.env.files.open(path, OpenMode::Create).map_err(failed("create"))?;
+        // A leftover of a roll that was not finished holds nothing that the log knows of.
+        file.set_len(0).map_err(failed("truncate"))?;
+        // The name is durable before anything in the file can be acknowledged.
+        self.env.device.sync_dir(&self.directory).map_err(failed("sync of the directory"))?;
+        segment.mark_created();
+        Ok(())
+    }
+
+    /// Closes the active segment and makes a new one that starts at `base_offset`.
+    /// The caller holds the writer's lock.
+    pub(super) fn roll(&self, base_offset: Offset) -> Result<Arc<Segment>, WriteFailure> {
+        let old = Arc::clone(self.state.lock().active());
+        assert!(old.base_offset() < base_offset, "a segment without an offset is not rolled");
+        let segment = Arc::new(Segment::new(&self.directory, base_offset));
+        self.create_segment_file(&segment)?;
+        if let Err(error) = old.finish_index(&self.env) {
+            if is_full(&error) {
+                return Err(WriteFailure::Full);
+            }
+            return Err(WriteFailure::of(old.path(), "finish the index of", error));
+        }
+        old.close();
+        let mut state = self.state.lock();
+        state.segments.push(Arc::clone(&segment));
+        state.written_position = 0;
+        Ok(segment)
+    }
+
+    /// What should be synced now, and when at the latest.
+    fn wish_sync(&self, writer: &mut Writer, now: Instant) -> SyncWish {
+        let policy = self.state.lock().config.sync;
+        if writer.unsynced.is_empty() {
+            return SyncWish::default();
+        }
+        let SyncPolicy::Relaxed { flush_records, flush_interval } = policy else {
+            return SyncWish { due: self.sync_job(writer), at: None };
+        };
+        // A segment is synced when it is closed, as Kafka does it.
+        let has_rolled = writer.unsynced.len() > 1;
+        let is_much = flush_records.is_some_and(|records| writer.unsynced_records >= records);
+        if has_rolled || is_much {
+            return SyncWish { due: self.sync_job(writer), at: None };
+        }
+        let at = flush_interval.filter(|_| !writer.is_sync_timed).map(|interval| now + interval);
+        writer.is_sync_timed |= at.is_some();
+        SyncWish { due: None, at }
+    }
+
+    /// The sync that `flush.ms` asked for; `None` if nothing is unsynced any more.
+    pub(crate) fn take_sync_job(&self) -> Option<SyncJob> {
+        let mut writer = self.writer.lock();
+        writer.is_sync_timed = false;
+        self.sync_job(&mut writer)
+    }
+
+    fn sync_job(&self, writer: &mut Writer) -> Option<SyncJob> {
+        let log = self.myself.upgrade()?;
+        let mut files = Vec::with_capacity(writer.unsynced.len());
+        for file in std::mem::take(&mut writer.unsynced) {
+            let handle = match file.handle {
+                Some(handle) => handle,
+                None => match self.env.files.open(&file.path, OpenMode::Write) {
+                    Ok(handle) => handle,
+                    Err(cause) => {
+                        let (path, cause) = (file.path, Arc::new(cause));
+                        self.fail_with(writer, LogFailure { path, operation: "open", cause });
+                        return None;
+                    }
+                },
+            };
+            files.push(UnsyncedFile { path: file.path, handle });
+        }
+        writer.unsynced_records = 0;
+        if files.is_empty() {
+            return None;
+        }
+        let mut state = self.state.lock();
+        let (end, generation) = (state.pointers.written_end, state.generation);
+        state.syncs_in_flight += 1;
+        drop(state);
+        Some(SyncJob { files, log, end, generation })
+    }
+
+    fn synced(&self, end: Offset, generation: u64) {
+        {
+            let mut state = self.state.lock();
+            if state.generation != generation || !matches!(state.phase, Phase::Open) {
+                return;
+            }
+            state.synced(end);
+        }
+        self.tell_progress();
+    }
+}

@@ -1,0 +1,392 @@
+//! What a log's directory holds, and what of it can be believed after each kind of stop.
+//!
+//! Clean: the checkpoint is the whole truth, no `.log` file is read. Otherwise everything above the
+//! recovery point is read and its CRC checked; the first batch that is not whole ends the log, since
+//! what was not synced may be there in part and in any order. Below the recovery point everything
+//! was synced, so damage there is reported and nothing is cut. Index files are believed below the
+//! recovery point if only the process died; otherwise those of the segments that are read anyway
+//! are made anew.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use protocol::types::{LeaderEpoch, Offset, Timestamp};
+
+use crate::config::LogConfig;
+use crate::device::{DeviceFile, OpenMode};
+use crate::environment::{LogEnvironment, StopKind};
+use crate::error::OpenError;
+use crate::producer_snapshot;
+use crate::scan::{Found, SWEEP_WINDOW_BYTES, Scan, ScanError, Wait};
+use crate::segment::{
+    self, ActiveIndex, LOG_SUFFIX, NewestRecord, OFFSET_INDEX_SUFFIX, SUFFIXES, Segment,
+    TIME_INDEX_SUFFIX, parse_file_name,
+};
+
+/// What a file's name ends with once it has left the log.
+pub(crate) const DELETED_SUFFIX: &str = ".deleted";
+
+/// The names in a log's directory, sorted by what they are.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// Base offsets of the `.log` files, rising.
+    pub(crate) segments: Vec<Offset>,
+    /// Offsets of the producer snapshots, rising.
+    pub(crate) snapshots: Vec<Offset>,
+    /// Files that left the log before the stop, and index files without their log.
+    leftovers: Vec<PathBuf>,
+}
+
+impl Listing {
+    /// Lists `directory`.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub(crate) fn of(env: &LogEnvironment, directory: &Path) -> Result<Self, OpenError> {
+        let mut listing = Self::default();
+        let mut indexes = Vec::new();
+        for entry in env.device.list(directory).map_err(io_error(directory, "list"))? {
+            let name = entry.name.as_str();
+            if let Some(base_offset) = parse_file_name(name, LOG_SUFFIX) {
+                listing.segments.push(base_offset);
+            } else if let Some(offset) = parse_file_name(name, producer_snapshot::SUFFIX) {
+                listing.snapshots.push(offset);
+            } else if name.ends_with(DELETED_SUFFIX) {
+                listing.leftovers.push(directory.join(name));
+            } else {
+                let index_of = |suffix| parse_file_name(name, suffix);
+                let base_offset =
+                    index_of(OFFSET_INDEX_SUFFIX).or_else(|| index_of(TIME_INDEX_SUFFIX));
+                indexes.extend(base_offset.map(|base_offset| (base_offset, directory.join(name))));
+            }
+        }
+        listing.segments.sort_unstable();
+        listing.snapshots.sort_unstable();
+        for (base_offset, path) in indexes {
+            if listing.segments.binary_search(&base_offset).is_err() {
+                listing.leftovers.push(path);
+            }
+        }
+        Ok(listing)
+    }
+
+    /// Removes what left the log before the stop.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub(crate) fn remove_leftovers(&self, env: &LogEnvironment) -> Result<(), OpenError> {
+        for path in &self.leftovers {
+            env.device.remove_file(path).map_err(io_error(path, "remove"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The segments of a log as they are after recovery: all written, all synced.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) log_end_offset: Offset,
+    /// Epochs that were met on the way, with the first offset seen of each.
+    pub(crate) epochs: Vec<(LeaderEpoch, Offset)>,
+}
+
+/// Opens segments after a clean stop: nothing of them is read but their sizes.
+///
+/// # Errors
+/// [`OpenError::Io`]; [`OpenError::Corrupt`] for a file larger than a segment can be.
+pub(crate) fn trust(
+    env: &LogEnvironment,
+    directory: &Path,
+    bases: &[Offset],
+    log_end_offset: Offset,
+) -> Result<Recovered, OpenError> {
+    let mut segments = Vec::with_capacity(bases.len());
+    for (at, base_offset) in bases.iter().enumerate() {
+        let is_active = at + 1 == bases.len();
+        segments.push(Arc::new(found_segment(env, directory, *base_offset, is_active)?));
+    }
+    Ok(Recovered { segments, log_end_offset, epochs: Vec::new() })
+}
+
+fn found_segment(
+    env: &LogEnvironment,
+    directory: &Path,
+    base_offset: Offset,
+    is_active: bool,
+) -> Result<Segment, OpenError> {
+    let path = directory.join(segment::file_name(base_offset, LOG_SUFFIX));
+    let file = env.device.open(&path, OpenMode::Read).map_err(io_error(&path, "open"))?;
+    let size = file.size().map_err(io_error(&path, "read the size of"))?;
+    let Ok(bytes) = u32::try_from(size) else {
+        let what = format!("{size} bytes are more than a segment can have");
+        return Err(OpenError::Corrupt { path, position: u64::from(u32::MAX), what });
+    };
+    Ok(Segment::found(directory, base_offset, bytes, is_active))
+}
+
+/// Reads everything above the recovery point and cuts off what is not whole.
+pub(crate) struct Recovery<'a> {
+    pub(crate) env: &'a LogEnvironment,
+    pub(crate) directory: &'a Path,
+    pub(crate) config: &'a LogConfig,
+    pub(crate) stop: StopKind,
+    /// Everything below was synced.
+    pub(crate) recovery_point: Offset,
+}
+
+/// One segment after it was read.
+struct Swept {
+    segment: Segment,
+    end_offset: Offset,
+    /// Whether the segment ended before its file did.
+    was_cut: bool,
+}
+
+impl Recovery<'_> {
+    /// Recovers the segments with these base offsets, rising and at least one.
+    ///
+    /// # Errors
+    /// [`OpenError::Corrupt`] for damage below the recovery point, [`OpenError::Io`].
+    pub(crate) fn run(&self, bases: &[Offset]) -> Result<Recovered, OpenError> {
+        let after = bases.partition_point(|base_offset| *base_offset <= self.recovery_point);
+        let first_read = after.saturating_sub(1);
+        let mut recovered =
+            trust(self.env, self.directory, &bases[..first_read], self.recovery_point)?;
+        for segment in &recovered.segments {
+            segment.close();
+        }
+        for at in first_read..bases.len() {
+            let swept = self.sweep(bases[at], &mut recovered.epochs)?;
+            recovered.log_end_offset = swept.end_offset;
+            let next = bases.get(at + 1).copied();
+            let goes_on = !swept.was_cut && next == Some(swept.end_offset);
+            self.check_synced(&swept, next)?;
+            if goes_on {
+                self.finish_closed(&swept.segment)?;
+            }
+            recovered.segments.push(Arc::new(swept.segment));
+            if !goes_on {
+                self.remove_segments(&bases[at + 1..])?;
+                break;
+            }
+        }
+        Ok(recovered)
+    }
+
+    /// Reads one segment from the recovery point, or from its start.
+    fn sweep(
+        &self,
+        base_offset: Offset,
+        epochs: &mut Vec<(LeaderEpoch, Offset)>,
+    ) -> Result<Swept, OpenError> {
+        let segment = found_segment(self.env, self.directory, base_offset, true)?;
+        let path = segment.path().to_owned();
+        let file = self.env.device.open(&path, OpenMode::Write).map_err(io_error(&path, "open"))?;
+        let mut sweep = Sweep::new(base_offset, segment.bytes(), epochs.len());
+        if self.stop == StopKind::Killed && self.recovery_point > base_offset {
+            sweep.start_from_index(self.env, &segment, self.recovery_point)?;
+        }
+        let mut ended = sweep.run(&*file, self.config, self.recovery_point, epochs);
+        if ended.is_err() && sweep.started_at > 0 && sweep.next_offset < self.recovery_point {
+            // The index may have led to a place that is no batch: without it, then.
+            epochs.truncate(sweep.epochs_before);
+            sweep = Sweep::new(base_offset, segment.bytes(), epochs.len());
+            ended = sweep.run(&*file, self.config, self.recovery_point, epochs);
+        }
+        let was_cut = match ended {
+            Ok(()) => false,
+            Err(ScanError::Damaged { position, what }) => {
+                if sweep.next_offset < self.recovery_point {
+                    return Err(OpenError::Corrupt { path, position, what });
+                }
+                tracing::warn!(path = %path.display(), position, what, "cut off an unfinished end");
+                file.set_len(position).map_err(io_error(&path, "cut"))?;
+                true
+            }
+            Err(ScanError::Io(cause)) => {
+                return Err(OpenError::Io { path, operation: "read", cause });
+            }
+            Err(ScanError::WouldBlock) => unreachable!("this scan waits for the disk"),
+        };
+        // What was finished before the stop was perhaps not synced, and from now on counts as such.
+        self.sync(&*file, &path, was_cut)?;
+        let end_offset = sweep.next_offset;
+        segment.reset(sweep.position, sweep.newest, sweep.first_timestamp, sweep.index);
+        Ok(Swept { segment, end_offset, was_cut })
+    }
+
+    fn sync(&self, file: &dyn DeviceFile, path: &Path, was_cut: bool) -> Result<(), OpenError> {
+        let synced = if was_cut { file.sync_all() } else { file.sync_data() };
+        synced.map_err(io_error(path, "sync"))
+    }
+
+    /// The synced part must be there as a whole, without a gap between segments.
+    fn check_synced(&self, swept: &Swept, next: Option<Offset>) -> Result<(), OpenError> {
+        let end = swept.end_offset;
+        let missing_up_to = match next {
+            Some(next) if next <= self.recovery_point && next != end => next,
+            None if end < self.recovery_point => self.recovery_point,
+            Some(_) | None => return Ok(()),
+        };
+        Err(OpenError::Corrupt {
+            path: swept.segment.path().to_owned(),
+            position: u64::from(swept.segment.bytes()),
+            what: format!(
+                "it ends at offset {end}, but everything up to {missing_up_to} was synced"
+            ),
+        })
+    }
+
+    fn finish_closed(&self, segment: &Segment) -> Result<(), OpenError> {
+        segment.finish_index(self.env).map_err(io_error(segment.path(), "index"))?;
+        segment.close();
+        Ok(())
+    }
+
+    fn remove_segments(&self, bases: &[Offset]) -> Result<(), OpenError> {
+        if bases.is_empty() {
+            return Ok(());
+        }
+        // The last first, so that a crash in between leaves no gap.
+        for base_offset in bases.iter().rev() {
+            remove_files(self.env, self.directory, *base_offset)?;
+        }
+        self.env.device.sync_dir(self.directory).map_err(io_error(self.directory, "sync"))
+    }
+}
+
+/// Removes the files of one segment, as far as they are there.
+///
+/// # Errors
+/// [`OpenError::Io`].
+pub(crate) fn remove_files(
+    env: &LogEnvironment,
+    directory: &Path,
+    base_offset: Offset,
+) -> Result<(), OpenError> {
+    for suffix in SUFFIXES {
+        let path = directory.join(segment::file_name(base_offset, suffix));
+        env.files.forget(&path);
+        match env.device.remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io_error(&path, "remove")(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The state of a walk through one segment.
+struct Sweep {
+    base_offset: Offset,
+    bytes: u32,
+    started_at: u32,
+    position: u32,
+    next_offset: Offset,
+    /// Whether `next_offset` is what the next batch must start with.
+    is_chained: bool,
+    index: ActiveIndex,
+    newest: NewestRecord,
+    first_timestamp: Option<Timestamp>,
+    epochs_before: usize,
+}
+
+impl Sweep {
+    fn new(base_offset: Offset, bytes: u32, epochs_before: usize) -> Self {
+        Self {
+            base_offset,
+            bytes,
+            started_at: 0,
+            position: 0,
+            next_offset: base_offset,
+            is_chained: true,
+            index: ActiveIndex::default(),
+            newest: NewestRecord { timestamp: Timestamp::NONE, last_offset: base_offset },
+            first_timestamp: None,
+            epochs_before,
+        }
+    }
+
+    /// Skips what the index files cover below the recovery point.
+    fn start_from_index(
+        &mut self,
+        env: &LogEnvironment,
+        segment: &Segment,
+        recovery_point: Offset,
+    ) -> Result<(), OpenError> {
+        let (index, position) = ActiveIndex::read_below(env, segment, recovery_point, self.bytes)?;
+        self.newest = index.newest(self.base_offset);
+        self.index = index;
+        (self.started_at, self.position) = (position, position);
+        self.is_chained = position == 0;
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        file: &dyn DeviceFile,
+        config: &LogConfig,
+        recovery_point: Offset,
+        epochs: &mut Vec<(LeaderEpoch, Offset)>,
+    ) -> Result<(), ScanError> {
+        let mut scan = Scan::new(file, u64::from(self.bytes), Wait::ForDisk, SWEEP_WINDOW_BYTES);
+        while let Some(found) = scan.batch_at(u64::from(self.position))? {
+            self.check_chain(&found, recovery_point, epochs.last())?;
+            if found.header.next_offset() > recovery_point {
+                scan.check_crc(&found)?;
+            }
+            self.take(&found, config, epochs);
+        }
+        Ok(())
+    }
+
+    /// The CRC covers neither offset nor epoch, so bytes of another place would pass it.
+    fn check_chain(
+        &mut self,
+        found: &Found,
+        recovery_point: Offset,
+        last_epoch: Option<&(LeaderEpoch, Offset)>,
+    ) -> Result<(), ScanError> {
+        let header = &found.header;
+        let damaged = |what| Err(ScanError::Damaged { position: found.position, what });
+        if self.is_chained {
+            if header.base_offset != self.next_offset {
+                let (has, expected) = (header.base_offset, self.next_offset);
+                return damaged(format!("the batch has offset {has}, expected {expected}"));
+            }
+        } else if !(self.base_offset..=recovery_point).contains(&header.base_offset) {
+            return damaged(format!("offset {} does not belong here", header.base_offset));
+        }
+        if last_epoch.is_some_and(|(last, _)| header.leader_epoch < *last) {
+            return damaged(format!("epoch {} is older than the last", header.leader_epoch));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, found: &Found, config: &LogConfig, epochs: &mut Vec<(LeaderEpoch, Offset)>) {
+        let header = &found.header;
+        if epochs.last().is_none_or(|(last, _)| *last < header.leader_epoch) {
+            epochs.push((header.leader_epoch, header.base_offset));
+        }
+        if self.position == 0 {
+            self.first_timestamp = Some(header.max_timestamp);
+        }
+        let interval = config.index_interval_bytes;
+        self.index.note(self.base_offset, self.position, header, interval, &mut self.newest);
+        self.position =
+            u32::try_from(found.end()).expect("a scan stays inside a file that fits 32 bits");
+        self.next_offset = header.next_offset();
+        self.is_chained = true;
+    }
+}
+
+/// Names the file and what was being done.
+pub(crate) fn io_error(
+    path: &Path,
+    operation: &'static str,
+) -> impl FnOnce(std::io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |cause| OpenError::Io { path, operation, cause }
+}
