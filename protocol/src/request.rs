@@ -16,7 +16,10 @@ use kafka_protocol::messages as m;
 use kafka_protocol::protocol::Decodable;
 
 use crate::api::{self, API_VERSIONS, ApiSpec};
-use crate::guard;
+use crate::guard::{self, GuardError};
+
+/// Bytes of the header up to and including the length of the client id.
+const HEADER_FIXED_BYTES: usize = 10;
 
 /// A decoded request of an API that this broker serves. Versions are checked before decoding.
 #[derive(Debug, Clone)]
@@ -92,16 +95,42 @@ pub enum RequestError {
         /// Bytes allowed.
         frame_bytes_max: usize,
     },
-    /// The frame contradicts itself: a length beyond its end, bytes left over, text that is not UTF-8.
-    #[error("malformed request (API key {api_key}, version {version}): {reason}")]
+    /// The frame contradicts itself.
+    #[error("malformed request (API key {api_key}, version {version}): {flaw}")]
     Malformed {
         /// Which API, -1 if not even that could be read.
         api_key: i16,
-        /// Which version.
+        /// Which version, -1 likewise.
         version: i16,
-        /// What is wrong, for the log.
-        reason: String,
+        /// What is wrong.
+        flaw: RequestFlaw,
     },
+}
+
+/// How a frame contradicts itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestFlaw {
+    /// Fewer bytes than every header has.
+    #[error("{have} bytes are too few for a header")]
+    ShortHeader {
+        /// How many there were.
+        have: usize,
+    },
+    /// The client id goes beyond the frame, or its length is negative without being null.
+    #[error("the client id's length is {0}")]
+    ClientIdLength(i16),
+    /// The client id is not text.
+    #[error("the client id is not text: {0}")]
+    ClientIdText(std::str::Utf8Error),
+    /// A length or what it leads to.
+    #[error(transparent)]
+    Shape(#[from] GuardError),
+    /// What the codec finds wrong with a frame of the right shape: text that is not UTF-8.
+    #[error("{0}")]
+    Content(String),
+    /// The codec left bytes over, so that it and the guard disagree on the shape.
+    #[error("{0} bytes follow the last field")]
+    Trailing(usize),
 }
 
 /// Decodes one frame (without its length prefix). Allocates at most a small multiple of the frame,
@@ -124,44 +153,47 @@ pub fn decode(frame: Bytes) -> Result<Decoded, RequestError> {
     if !spec.decodes(api_version) {
         return Err(RequestError::UnsupportedVersion { api_key, version: api_version });
     }
-    let malformed =
-        |reason: String| RequestError::Malformed { api_key, version: api_version, reason };
-    let header_tags_bytes =
-        guard::check(spec, api_version, &rest).map_err(|error| malformed(error.to_string()))?;
-    rest.advance(header_tags_bytes);
-    let request = decode_body(spec, api_version, &mut rest).map_err(malformed)?;
-    if rest.has_remaining() {
-        return Err(malformed(format!("{} bytes after the last field", rest.remaining())));
+    match decode_rest(spec, api_version, rest) {
+        Ok(request) => Ok(Decoded::Request(header, request)),
+        Err(flaw) => Err(RequestError::Malformed { api_key, version: api_version, flaw }),
     }
-    Ok(Decoded::Request(header, request))
 }
 
 /// Reads the part of the header that all versions share and leaves `frame` behind it.
 fn decode_header(frame: &mut Bytes) -> Result<RequestHeader, RequestError> {
-    let (mut api_key, mut api_version) = (-1, -1);
-    let mut read = || {
-        api_key = frame.try_get_i16()?;
-        api_version = frame.try_get_i16()?;
-        Ok((frame.try_get_i32()?, frame.try_get_i16()?))
+    let Some(&[k0, k1, v0, v1, c0, c1, c2, c3, l0, l1]) = frame.first_chunk() else {
+        let flaw = RequestFlaw::ShortHeader { have: frame.len() };
+        return Err(RequestError::Malformed { api_key: -1, version: -1, flaw });
     };
-    let fields: Result<_, bytes::TryGetError> = read();
-    let malformed = |reason: &str| RequestError::Malformed {
-        api_key,
-        version: api_version,
-        reason: reason.into(),
-    };
-    let (correlation_id, client_id_bytes) =
-        fields.map_err(|error| malformed(&error.to_string()))?;
-    let client_id = match usize::try_from(client_id_bytes) {
-        Err(_negative) if client_id_bytes == -1 => None,
-        Ok(bytes) if bytes <= frame.len() => {
-            let text = frame.split_to(bytes);
-            let text = std::str::from_utf8(&text).map_err(|error| malformed(&error.to_string()))?;
-            Some(Arc::from(text))
-        }
-        _ => return Err(malformed("the client id's length is negative or beyond the frame")),
-    };
-    Ok(RequestHeader { api_key, api_version, correlation_id, client_id })
+    frame.advance(HEADER_FIXED_BYTES);
+    let api_key = i16::from_be_bytes([k0, k1]);
+    let api_version = i16::from_be_bytes([v0, v1]);
+    let correlation_id = i32::from_be_bytes([c0, c1, c2, c3]);
+    match decode_client_id(i16::from_be_bytes([l0, l1]), frame) {
+        Ok(client_id) => Ok(RequestHeader { api_key, api_version, correlation_id, client_id }),
+        Err(flaw) => Err(RequestError::Malformed { api_key, version: api_version, flaw }),
+    }
+}
+
+fn decode_client_id(length: i16, frame: &mut Bytes) -> Result<Option<Arc<str>>, RequestFlaw> {
+    if length == -1 {
+        return Ok(None);
+    }
+    let bytes = usize::try_from(length).ok().filter(|bytes| *bytes <= frame.len());
+    let text = frame.split_to(bytes.ok_or(RequestFlaw::ClientIdLength(length))?);
+    let text = std::str::from_utf8(&text).map_err(RequestFlaw::ClientIdText)?;
+    Ok(Some(text.into()))
+}
+
+/// Decodes what follows the client id, once the guard has passed it.
+fn decode_rest(spec: &ApiSpec, version: i16, mut rest: Bytes) -> Result<Request, RequestFlaw> {
+    let header_tags_bytes = guard::check(spec, version, &rest)?;
+    rest.advance(header_tags_bytes);
+    let request = decode_body(spec, version, &mut rest).map_err(RequestFlaw::Content)?;
+    match rest.len() {
+        0 => Ok(request),
+        bytes => Err(RequestFlaw::Trailing(bytes)),
+    }
 }
 
 fn decode_body(spec: &ApiSpec, version: i16, body: &mut Bytes) -> Result<Request, String> {
@@ -199,6 +231,7 @@ fn decode_body(spec: &ApiSpec, version: i16, body: &mut Bytes) -> Result<Request
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::Flaw;
     use bytes::{BufMut, BytesMut};
     use kafka_protocol::protocol::{Encodable, StrBytes};
 
@@ -255,11 +288,19 @@ mod tests {
     }
 
     #[test]
-    fn trailing_bytes_and_broken_client_ids_are_refused() {
-        let malformed = |frame| matches!(decode(frame), Err(RequestError::Malformed { .. }));
-        assert!(malformed(frame(3, 1, b"me", &[0, 0, 0, 0, 9])));
-        assert!(malformed(frame(3, 1, b"\xff\xfe", &[0, 0, 0, 0])));
-        assert!(malformed(Bytes::from_static(&[0, 3, 0, 1, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 0, 0])));
+    fn flaws_are_told_apart() {
+        let flaw = |frame| match decode(frame) {
+            Err(RequestError::Malformed { flaw, .. }) => flaw,
+            other => panic!("{other:?}"),
+        };
+        let trailing = flaw(frame(3, 1, b"me", &[0, 0, 0, 0, 9]));
+        assert!(matches!(trailing, RequestFlaw::Shape(error) if error.flaw == Flaw::Trailing(1)));
+        let client_id = flaw(frame(3, 1, b"\xff\xfe", &[0, 0, 0, 0]));
+        assert!(matches!(client_id, RequestFlaw::ClientIdText(_)));
+        let topic = flaw(frame(3, 1, b"me", &[0, 0, 0, 1, 0, 1, 0xff]));
+        assert!(matches!(topic, RequestFlaw::Content(_)));
+        let negative = [0, 3, 0, 1, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 0, 0];
+        assert_eq!(flaw(Bytes::copy_from_slice(&negative)), RequestFlaw::ClientIdLength(-2));
     }
 
     #[test]
