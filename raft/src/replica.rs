@@ -2,7 +2,7 @@
 //!
 //! It must never name a topic, a wire code or a type of openraft. Whoever holds a [`Replica`] cannot
 //! tell which implementation it is; what all of them promise is written at the trait and checked by
-//! `raft/tests/conformance`.
+//! `raft/tests/replica/conformance.rs`.
 //!
 //! ```text
 //! log_start_offset      last_stable_offset     high_watermark       log_end_offset
