@@ -4,6 +4,7 @@ mod authorize;
 mod broker;
 mod clock;
 mod cluster;
+mod config;
 mod connection;
 mod context;
 mod dispatch;
