@@ -268,18 +268,8 @@ impl DataDir {
         if let Some(open) = claim.open.take() {
             open.log.delete();
         }
-        let failed = |path: &Path, operation| {
-            let path = path.to_owned();
-            move |cause| OpenError::Io { path, operation, cause }
-        };
-        let deleted = self.path.join(log_directory::deleted_name(&name.partition));
-        match device.rename(&directory, &deleted) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            renamed => renamed.map_err(failed(&directory, "rename"))?,
-        }
-        self.environment.files.forget_in(&directory);
-        self.logs.states().remove(&name.partition);
-        device.sync_dir(&self.path).map_err(failed(&self.path, "sync"))?;
+        let moved = self.move_away(&name.partition, &log_directory::deleted_name(&name.partition));
+        let Some(deleted) = moved? else { return Ok(()) };
         if let Some(running) = &*self.running.lock() {
             running.deleter.remove_later(deleted, delay);
         }
@@ -294,17 +284,35 @@ impl DataDir {
     pub fn set_aside_log(&self, name: &LogName) -> Result<PathBuf, OpenError> {
         let claim = self.claim(&name.partition)?;
         assert!(claim.open.is_none(), "a log that is open belongs to a topic");
+        let moved = self.move_away(&name.partition, &log_directory::stray_name(&name.partition))?;
+        moved.ok_or_else(|| OpenError::Io {
+            path: self.path.join(name.partition.to_string()),
+            operation: "rename",
+            cause: io::ErrorKind::NotFound.into(),
+        })
+    }
+
+    /// Renames the directory of a log that the caller has claimed and that is not open, durably, and
+    /// forgets it; `None` if there is no such directory.
+    fn move_away(
+        &self,
+        partition: &TopicPartition,
+        to_name: &str,
+    ) -> Result<Option<PathBuf>, OpenError> {
         let device = &*self.environment.device;
-        let directory = self.path.join(name.partition.to_string());
-        let aside = self.path.join(log_directory::stray_name(&name.partition));
+        let (from, to) = (self.path.join(partition.to_string()), self.path.join(to_name));
         let failed = |path: &Path, operation| {
             let path = path.to_owned();
             move |cause| OpenError::Io { path, operation, cause }
         };
-        device.rename(&directory, &aside).map_err(failed(&directory, "rename"))?;
-        self.logs.states().remove(&name.partition);
+        match device.rename(&from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            renamed => renamed.map_err(failed(&from, "rename"))?,
+        }
+        self.environment.files.forget_in(&from);
+        self.logs.states().remove(partition);
         device.sync_dir(&self.path).map_err(failed(&self.path, "sync"))?;
-        Ok(aside)
+        Ok(Some(to))
     }
 
     /// Free bytes of the file system, at most a second old.
