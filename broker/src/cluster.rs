@@ -154,6 +154,14 @@ impl Cluster {
         self.auto_creation.request(name);
     }
 
+    /// Whether metadata can still be changed.
+    ///
+    /// # Errors
+    /// Why the metadata group has stopped.
+    pub(crate) fn health(&self) -> Result<(), String> {
+        self.group.health()
+    }
+
     /// Stops the reconciler after the step that it is at, then the metadata group. The data directory
     /// may be closed when this returns.
     pub(crate) async fn shutdown(&self) {

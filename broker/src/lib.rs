@@ -2,6 +2,7 @@
 
 mod authorize;
 mod broker;
+pub mod cli;
 mod clock;
 mod cluster;
 mod config;
@@ -11,6 +12,8 @@ mod dispatch;
 mod error_map;
 mod fetch_session;
 mod handlers;
+mod http;
+mod lifecycle;
 mod metrics;
 mod partition;
 mod partition_metrics;
@@ -20,6 +23,7 @@ mod read_pool;
 mod reply;
 mod request_memory;
 mod resolve;
+mod resources;
 mod response_memory;
 mod retention;
 mod server;

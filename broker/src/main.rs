@@ -1,3 +1,7 @@
 //! The `millpond` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    broker::cli::run()
+}

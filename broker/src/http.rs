@@ -1,0 +1,144 @@
+//! The port for people and monitoring: liveness, readiness with reasons, metrics.
+//!
+//! It answers from the moment it is bound, so that a broker which is still starting can be told from
+//! one that is dead. Must never change anything, and must never keep the broker from stopping.
+
+mod bounded;
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::broker::Broker;
+use crate::connection::Shared;
+use crate::partition_metrics::PartitionMetrics;
+use bounded::BoundedListener;
+
+const INDEX: &str = "\
+Millpond
+  /health/live   200 while the process runs
+  /health/ready  200 while it serves, else 503 with the reasons
+  /metrics       Prometheus text
+";
+/// Version 0.0.4 of Prometheus' text format.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Where the broker stands between start and end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Logs are being opened.
+    Starting,
+    /// Clients are served.
+    Serving,
+    /// No more clients are let in.
+    Stopping,
+}
+
+/// What is answered from. Filled while the broker starts.
+pub(crate) struct Health {
+    phase: AtomicU8,
+    prometheus: PrometheusHandle,
+    observed: OnceLock<Observed>,
+}
+
+/// What is looked at when somebody asks.
+pub(crate) struct Observed {
+    /// The broker.
+    pub(crate) broker: Arc<Broker>,
+    /// What its connections share.
+    pub(crate) connections: Arc<Shared>,
+    /// Where partitions are counted.
+    pub(crate) partition_metrics: PartitionMetrics,
+}
+
+impl Health {
+    /// A broker that is starting.
+    pub(crate) fn new(prometheus: PrometheusHandle) -> Arc<Self> {
+        let phase = AtomicU8::new(Phase::Starting as u8);
+        Arc::new(Self { phase, prometheus, observed: OnceLock::new() })
+    }
+
+    /// Sets what is looked at. Called once, when the broker can be asked.
+    pub(crate) fn observe(&self, observed: Observed) {
+        let first = self.observed.set(observed).is_ok();
+        assert!(first, "a process has one broker");
+    }
+
+    /// Notes a step of the broker's life.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// Empties the buffers of recorded samples. Without a regular call they would grow.
+    pub(crate) fn run_upkeep(&self) {
+        self.prometheus.run_upkeep();
+    }
+
+    /// Why clients cannot be served; empty if they can.
+    fn reasons(&self) -> Vec<String> {
+        let phase = self.phase.load(Ordering::Relaxed);
+        let mut reasons = Vec::new();
+        if phase == Phase::Starting as u8 {
+            reasons.push("the broker is starting".to_owned());
+        }
+        if phase == Phase::Stopping as u8 {
+            reasons.push("the broker is stopping".to_owned());
+        }
+        let observed = self.observed.get();
+        if let Some(Err(reason)) = observed.map(|observed| observed.broker.cluster.health()) {
+            reasons.push(format!("the metadata group has stopped: {reason}"));
+        }
+        reasons
+    }
+
+    fn metrics_text(&self) -> String {
+        if let Some(Observed { broker, connections, partition_metrics }) = self.observed.get() {
+            let memory_bytes = connections.memory.reserved_bytes();
+            connections.metrics.sample(memory_bytes, connections.buffers.bytes());
+            partition_metrics.sample(&broker.partitions, &broker.fetch_sessions);
+        }
+        self.prometheus.render()
+    }
+}
+
+/// Serves until it is dropped.
+pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>) {
+    let served = axum::serve(BoundedListener::new(listener), router(health));
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the HTTP port has stopped");
+    }
+}
+
+fn router(health: Arc<Health>) -> Router {
+    Router::new()
+        .route("/", get(|| async { INDEX }))
+        .route("/health/live", get(|| async { json(StatusCode::OK, &json!({ "status": "live" })) }))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(health)
+}
+
+async fn ready(State(health): State<Arc<Health>>) -> Response {
+    let reasons = health.reasons();
+    if reasons.is_empty() {
+        return json(StatusCode::OK, &json!({ "status": "ready" }));
+    }
+    let body = json!({ "status": "not ready", "reasons": reasons });
+    json(StatusCode::SERVICE_UNAVAILABLE, &body)
+}
+
+fn json(status: StatusCode, body: &serde_json::Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+async fn metrics(State(health): State<Arc<Health>>) -> Response {
+    ([(header::CONTENT_TYPE, METRICS_TYPE)], health.metrics_text()).into_response()
+}

@@ -1,0 +1,294 @@
+//! One running broker: the order in which its parts start, and in which they stop.
+//!
+//! ```text
+//! start  data directory (lock, recovery) → ports bound → HTTP → metadata group → partitions open
+//!        → Kafka ports accept
+//! stop   Kafka ports closed → requests in flight answered → metadata group → data directory
+//!        (sync, clean-stop mark, lock)
+//! ```
+//! Whatever fails half-way, the data directory is closed in order, so that the next start has
+//! nothing to recover.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use protocol::types::BrokerId;
+use storage::data_dir::{DataDir, Identity};
+use storage::error::OpenError;
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tracing::info;
+use uuid::Uuid;
+
+use crate::broker::Broker;
+use crate::clock::Clock;
+use crate::cluster::error::ClusterStartError;
+use crate::cluster::{Cluster, ClusterParts};
+use crate::config::{Config, ListenerConfig};
+use crate::connection::refusal::Warnings;
+use crate::connection::{Limits, Shared};
+use crate::context::Listener;
+use crate::dispatch::dispatch;
+use crate::fetch_session::FetchSessions;
+use crate::http::{self, Health, Observed, Phase};
+use crate::metrics::EdgeMetrics;
+use crate::partition_metrics::PartitionMetrics;
+use crate::partitions::Partitions;
+use crate::read_buffers::ReadBuffers;
+use crate::read_pool::ReadPool;
+use crate::request_memory::RequestMemory;
+use crate::resources::{Descriptors, data_dir_config};
+use crate::response_memory::{RESPONSE_BYTES_MAX, ResponseMemory};
+use crate::retention;
+use crate::server::{BoundPort, ConnectionLimits, Server};
+
+/// The id of a broker that was not given one.
+const DEFAULT_BROKER_ID: BrokerId = BrokerId::new(1);
+/// Threads for reads that wait for the disk.
+const READ_THREADS: usize = 4;
+/// How often recorded samples are folded into their histograms.
+const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Why the broker did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] OpenError),
+    /// The data directory belongs to another broker id than the configuration says.
+    #[error("{path} belongs to broker {found}, the configuration says {wanted}", path = path.display())]
+    OtherBroker {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        found: BrokerId,
+        /// Who should start.
+        wanted: BrokerId,
+    },
+    /// A port cannot be bound.
+    #[error("cannot listen on {address} ({name}): {cause}")]
+    Bind {
+        /// The listener, or "http".
+        name: String,
+        /// Where.
+        address: SocketAddr,
+        /// The system's word.
+        cause: io::Error,
+    },
+    /// The metadata group did not start.
+    #[error(transparent)]
+    Metadata(#[from] ClusterStartError),
+    /// The system refuses a thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// A broker that serves.
+pub(crate) struct Running {
+    broker: Arc<Broker>,
+    data_dir: Arc<DataDir>,
+    health: Arc<Health>,
+    server: Server,
+    /// HTTP, retention and upkeep; ended by being dropped.
+    background: JoinSet<()>,
+    /// The listeners, with the ports that the system chose.
+    pub(crate) listeners: Vec<(SocketAddr, Arc<Listener>)>,
+    /// Where HTTP is served.
+    pub(crate) http: SocketAddr,
+}
+
+impl Running {
+    /// Starts everything; returns when clients are let in.
+    ///
+    /// # Errors
+    /// [`StartError`]; what was opened is closed again.
+    pub(crate) async fn start(
+        config: &Config,
+        health: Arc<Health>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let descriptors = Descriptors::of_this_process();
+        let data_dir = Arc::new(open_data_dir(config, descriptors).await?);
+        match start_on(Arc::clone(&data_dir), config, health, clock, descriptors).await {
+            Ok(running) => Ok(running),
+            Err(error) => {
+                if let Err(error) = close(data_dir).await {
+                    tracing::error!(%error, "the data directory was not closed in order");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The broker.
+    pub(crate) const fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// The data directory.
+    pub(crate) const fn data_dir(&self) -> &Arc<DataDir> {
+        &self.data_dir
+    }
+
+    /// Stops in order; returns when everything is on disk.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the next start recovers as after a crash.
+    pub(crate) async fn stop(mut self) -> Result<(), OpenError> {
+        self.health.enter(Phase::Stopping);
+        self.server.stop().await;
+        self.broker.cluster.shutdown().await;
+        self.background.shutdown().await;
+        close(self.data_dir).await
+    }
+}
+
+/// Starts everything that stands on the data directory.
+async fn start_on(
+    data_dir: Arc<DataDir>,
+    config: &Config,
+    health: Arc<Health>,
+    clock: Arc<dyn Clock>,
+    descriptors: Descriptors,
+) -> Result<Running, StartError> {
+    let ports = bind_all(&config.listeners)?;
+    let http = bind("http", config.http)?;
+    let http_address = http.address;
+    let http = http.listen().map_err(|cause| bind_error("http", http_address, cause))?;
+    let mut background = JoinSet::new();
+    background.spawn(http::serve(http, Arc::clone(&health)));
+
+    let settings = Arc::new(config.settings.clone());
+    let broker_id = data_dir.identity().broker_id;
+    let partitions = Arc::new(Partitions::new(Arc::clone(&data_dir), broker_id));
+    let listeners: Vec<Arc<Listener>> = ports.iter().map(|(_, told)| Arc::clone(told)).collect();
+    let cluster = Cluster::start(ClusterParts {
+        data_dir: Arc::clone(&data_dir),
+        partitions: Arc::clone(&partitions),
+        settings: Arc::clone(&settings),
+        listeners: &listeners,
+    })
+    .await?;
+    let interval = settings.retention_check_interval;
+    background.spawn(retention::run(Arc::clone(&partitions), Arc::clone(&clock), interval));
+    background.spawn(upkeep(Arc::clone(&health)));
+
+    let broker = Arc::new(Broker {
+        broker_id,
+        fetch_sessions: FetchSessions::new(settings.max_fetch_sessions),
+        settings,
+        cluster: Arc::new(cluster),
+        partitions,
+        read_pool: ReadPool::new(READ_THREADS).map_err(StartError::Thread)?,
+        response_memory: ResponseMemory::new(RESPONSE_BYTES_MAX),
+        clock,
+    });
+    let connections = connections(&broker, http_address);
+    let limits = ConnectionLimits {
+        connections_max: broker.settings.max_connections.min(descriptors.connections_max),
+        per_ip_max: broker.settings.max_connections_per_ip,
+    };
+    let mut server = Server::new(Arc::clone(&connections), limits);
+    let mut listeners = Vec::with_capacity(ports.len());
+    for (port, listener) in ports {
+        let address = port.address;
+        server
+            .accept_from(port, Arc::clone(&listener))
+            .map_err(|cause| bind_error(&listener.name, address, cause))?;
+        listeners.push((address, listener));
+    }
+    health.observe(Observed {
+        broker: Arc::clone(&broker),
+        connections,
+        partition_metrics: PartitionMetrics::new(),
+    });
+    health.enter(Phase::Serving);
+    Ok(Running { broker, data_dir, health, server, background, listeners, http: http_address })
+}
+
+async fn open_data_dir(config: &Config, descriptors: Descriptors) -> Result<DataDir, StartError> {
+    let path = config.data_dir.clone();
+    let limits = data_dir_config(&path, &config.settings, descriptors);
+    let wanted = config.broker_id;
+    let opened = in_blocking(move || DataDir::open(&path, limits, || new_identity(wanted))).await?;
+    let found = opened.identity().broker_id;
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
+        let path = opened.path().clone();
+        close(Arc::new(opened)).await?;
+        return Err(StartError::OtherBroker { path, found, wanted });
+    }
+    if !opened.was_clean() {
+        info!("the last stop was not clean: logs recover what was not synced");
+    }
+    Ok(opened)
+}
+
+fn new_identity(broker_id: Option<BrokerId>) -> Identity {
+    Identity {
+        cluster_id: URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes()),
+        broker_id: broker_id.unwrap_or(DEFAULT_BROKER_ID),
+        directory_id: Uuid::new_v4(),
+    }
+}
+
+fn bind_all(listeners: &[ListenerConfig]) -> Result<Vec<(BoundPort, Arc<Listener>)>, StartError> {
+    let bind_one = |config: &ListenerConfig| {
+        let port = bind(&config.name, config.address)?;
+        let told = Listener {
+            name: config.name.clone(),
+            advertised_host: config.advertised_host.clone(),
+            advertised_port: config.advertised_port.unwrap_or(port.address.port()),
+        };
+        Ok((port, Arc::new(told)))
+    };
+    listeners.iter().map(bind_one).collect()
+}
+
+fn bind(name: &str, address: SocketAddr) -> Result<BoundPort, StartError> {
+    BoundPort::bind(address).map_err(|cause| bind_error(name, address, cause))
+}
+
+fn bind_error(name: &str, address: SocketAddr, cause: io::Error) -> StartError {
+    StartError::Bind { name: name.to_owned(), address, cause }
+}
+
+fn connections(broker: &Arc<Broker>, http_address: SocketAddr) -> Arc<Shared> {
+    let settings = &broker.settings;
+    // The table of settings allows no negative size.
+    let request_bytes_max = usize::try_from(settings.socket_request_max_bytes).unwrap_or(0);
+    let serving = Arc::clone(broker);
+    Arc::new(Shared {
+        handle: Box::new(move |context, request| dispatch(&serving, context, request)),
+        buffers: ReadBuffers::new(),
+        memory: RequestMemory::new(request_bytes_max),
+        metrics: Arc::new(EdgeMetrics::new()),
+        limits: Limits { request_bytes_max, idle_max: settings.connections_max_idle },
+        anonymous: Arc::from("User:ANONYMOUS"),
+        http_address: http_address.to_string(),
+        warnings: Warnings::new(),
+    })
+}
+
+async fn upkeep(health: Arc<Health>) {
+    let mut interval = tokio::time::interval(METRICS_UPKEEP_INTERVAL);
+    loop {
+        interval.tick().await;
+        health.run_upkeep();
+    }
+}
+
+async fn close(data_dir: Arc<DataDir>) -> Result<(), OpenError> {
+    in_blocking(move || data_dir.close()).await
+}
+
+/// Runs what waits for the disk on a thread that may wait.
+async fn in_blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(job).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
