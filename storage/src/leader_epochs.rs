@@ -64,12 +64,6 @@ impl LeaderEpochs {
         }
     }
 
-    /// The epoch of the record at `offset`.
-    pub(crate) fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
-        let after = self.rows.partition_point(|row| row.start_offset <= offset);
-        after.checked_sub(1).map(|at| self.rows[at].leader_epoch)
-    }
-
     /// Forgets where epochs began at or above `end`, but not that the newest was in use: it begins
     /// at `end` from now on, so that whoever leads next takes a newer one and no (epoch, offset)
     /// ever names two contents. Returns whether the table changed.

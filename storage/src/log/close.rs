@@ -25,7 +25,7 @@ impl Log {
                 Phase::Open if is_drained => state.phase = Phase::Closed,
                 Phase::Open => {
                     state.phase = Phase::Closed;
-                    finished = finished.and(Err(unwritten(self)));
+                    finished = finished.and_then(|()| Err(unwritten(self)));
                 }
                 Phase::Failed(failure) => finished = Err(as_open_error(failure.clone())),
                 Phase::Closed => {}

@@ -63,11 +63,6 @@ impl Tail {
         self.chunks.push_back(chunk);
     }
 
-    /// The first offset held; `None` if nothing is.
-    pub(crate) fn start(&self) -> Option<Offset> {
-        self.chunks.front().map(|chunk| chunk.base_offset)
-    }
-
     /// The first `replaced` chunks that are not written yet now are, in the form of `replacement`.
     /// Returns the number behind the last of them.
     pub(crate) fn written(&mut self, replaced: usize, replacement: Vec<Chunk>) -> u64 {
