@@ -17,6 +17,18 @@ pub struct ReadRequest {
     pub bytes_max: usize,
     /// …but return one whole batch even if it is larger (KIP-74).
     pub at_least_one: bool,
+    /// Where the records may come from.
+    pub source: ReadSource,
+}
+
+/// Where a read may find its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadSource {
+    /// In memory if they are there, else in the file.
+    Any,
+    /// In the file only: what is not written yet is not found. For a caller that already holds as
+    /// much memory as it may.
+    File,
 }
 
 /// Whole batches, or whole batches and then the beginning of one (clients drop it).

@@ -19,7 +19,7 @@ use super::Log;
 use super::state::{Phase, State};
 use crate::device::{Advice, DeviceFile, OpenMode};
 use crate::error::{LogFailure, OpenError, ReadError};
-use crate::read::{FileSlice, ReadRequest, Records, RecordsPiece};
+use crate::read::{FileSlice, ReadRequest, ReadSource, Records, RecordsPiece};
 use crate::scan::{Found, LOOKUP_WINDOW_BYTES, Scan, ScanError, Wait};
 use crate::segment::{Hint, Segment};
 use crate::tail_cache::tail::{self, Chunk};
@@ -84,7 +84,9 @@ impl Log {
             return Ok(Plan::Nothing);
         }
         let bytes_max = request.bytes_max.min(TAIL_READ_BYTES_MAX);
-        if let Some(chunks) = state.tail.read(request.from, end, bytes_max) {
+        if request.source == ReadSource::Any
+            && let Some(chunks) = state.tail.read(request.from, end, bytes_max)
+        {
             return Ok(Plan::Memory(chunks));
         }
         Ok(Plan::File(state.file_range(request.from, end)))
@@ -178,7 +180,7 @@ impl State {
 }
 
 fn from_memory(chunks: Vec<Chunk>, request: ReadRequest) -> Records {
-    let ReadRequest { from, end, bytes_max, at_least_one } = request;
+    let ReadRequest { from, end, bytes_max, at_least_one, source: _ } = request;
     let pieces = tail::cut(chunks, from, end, bytes_max, at_least_one);
     let bytes = pieces.iter().map(bytes::Bytes::len).sum();
     Records { pieces: pieces.into_iter().map(RecordsPiece::Memory).collect(), bytes }

@@ -17,7 +17,7 @@ use crate::environment::StopKind;
 use crate::error::ReadError;
 use crate::file_cache::FileCache;
 use crate::flusher::Flusher;
-use crate::read::{ReadRequest, Records, RecordsPiece};
+use crate::read::{ReadRequest, ReadSource, Records, RecordsPiece};
 use crate::space::SpaceGuard;
 use crate::tail_cache::TailCache;
 
@@ -159,6 +159,7 @@ const fn all_from(from: i64) -> ReadRequest {
         end: Offset::new(i64::MAX),
         bytes_max: 1 << 30,
         at_least_one: true,
+        source: ReadSource::Any,
     }
 }
 
@@ -230,7 +231,8 @@ fn what_is_appended_is_read_from_memory_and_from_files_and_after_each_kind_of_st
 
 #[test]
 fn limits_of_bytes_and_of_the_end_hold_in_memory_and_in_files() {
-    for tail_cache_bytes in [1, 1 << 20] {
+    let kinds = [(1, ReadSource::Any), (1 << 20, ReadSource::Any), (1 << 20, ReadSource::File)];
+    for (tail_cache_bytes, source) in kinds {
         let room = Room::with_tail_cache(tail_cache_bytes);
         let log = room.open(LogConfig::default(), None, StopKind::Clean).unwrap();
         let told = listen(&log);
@@ -241,8 +243,11 @@ fn limits_of_bytes_and_of_the_end_hold_in_memory_and_in_files() {
         let read = |from, end, bytes_max, at_least_one| {
             let end = Offset::new(end);
             let from = Offset::new(from);
-            let request = ReadRequest { from, end, bytes_max, at_least_one };
-            batches_in(&bytes_of(&log.read_blocking(request).unwrap()))
+            let request = ReadRequest { from, end, bytes_max, at_least_one, source };
+            let records = log.read_blocking(request).unwrap();
+            let in_memory = records.pieces.iter().any(|p| matches!(p, RecordsPiece::Memory(_)));
+            assert!(!in_memory || source == ReadSource::Any);
+            batches_in(&bytes_of(&records))
         };
         assert_eq!(read(4, 8, 1 << 20, false), [4, 6]);
         assert_eq!(
