@@ -6,7 +6,7 @@
 use protocol::types::{LeaderEpoch, Offset};
 use raft::replica::ReplicaPointers;
 use storage::error::ReadError;
-use storage::read::{ReadRequest, Records};
+use storage::read::{ReadRequest, ReadSource, Records};
 
 use super::Partition;
 use super::epochs::{EpochEnd, EpochRefusal};
@@ -58,6 +58,8 @@ pub(crate) struct ReadBudget {
     pub(crate) bytes_max: usize,
     /// …which the first batch may exceed (KIP-74).
     pub(crate) at_least_one: bool,
+    /// Whether the records may stand in memory.
+    pub(crate) source: ReadSource,
 }
 
 /// What a partition has for a client.
@@ -124,8 +126,8 @@ impl Partition {
         } else if budget.bytes_max == 0 && !budget.at_least_one {
             Found::NoBudget
         } else {
-            let ReadBudget { bytes_max, at_least_one } = budget;
-            let request = ReadRequest { from: offset, end, bytes_max, at_least_one };
+            let ReadBudget { bytes_max, at_least_one, source } = budget;
+            let request = ReadRequest { from: offset, end, bytes_max, at_least_one, source };
             self.replica
                 .log()
                 .read_nonblocking(request)?

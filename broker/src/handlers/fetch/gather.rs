@@ -10,7 +10,7 @@ use protocol::error_code::ErrorCode;
 use protocol::topic::TopicName;
 use protocol::types::Offset;
 use raft::replica::{Leadership, ReplicaPointers};
-use storage::read::{ReadRequest, Records};
+use storage::read::{ReadRequest, ReadSource, Records};
 
 use super::{Fetch, Mode};
 use crate::authorize::{Operation, Resource, authorize};
@@ -225,11 +225,19 @@ impl Fetch {
         candidate: &Candidate,
         remaining: &mut Remaining,
     ) -> Result<Seen, Refused> {
-        let budget = ReadBudget {
+        let budget = |source| ReadBudget {
             bytes_max: candidate.wanted.bytes_max.min(remaining.bytes),
             at_least_one: remaining.nothing_yet,
+            source,
         };
-        let view = partition.read(candidate.wanted.from, self.terms.isolation, budget)?;
+        let (from, isolation) = (candidate.wanted.from, self.terms.isolation);
+        let mut view = partition.read(from, isolation, budget(ReadSource::Any))?;
+        if let Found::Records(records) = view.found {
+            view.found = match self.broker.response_memory.hold(records) {
+                Some(held) => Found::Records(held),
+                None => partition.read(from, isolation, budget(ReadSource::File))?.found,
+            };
+        }
         let at_end = matches!(view.found, Found::AtEnd);
         let (diverging, records) = match view.found {
             Found::AtEnd | Found::NoBudget => (None, Records::default()),
@@ -255,7 +263,7 @@ impl Fetch {
         if bytes_max == 0 && !request.at_least_one {
             return Ok(Records::default());
         }
-        let request = ReadRequest { bytes_max, ..request };
+        let request = ReadRequest { bytes_max, source: ReadSource::File, ..request };
         let reader = partition.clone();
         let read = move || reader.replica.log().read_blocking(request);
         let records = match self.broker.read_pool.run(read).await {
