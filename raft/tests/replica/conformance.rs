@@ -306,34 +306,45 @@ pub(crate) async fn an_unclean_restart_raises_the_epoch(mut subject: impl Subjec
     }
 }
 
+/// What was ever put under a (leader epoch, offset), committed or not.
+#[derive(Default)]
+struct Contents(HashMap<(LeaderEpoch, Offset), String>);
+
+impl Contents {
+    fn check(&mut self, leader_epoch: LeaderEpoch, offset: Offset, value: &str) {
+        let known = self.0.entry((leader_epoch, offset)).or_insert_with(|| value.to_owned());
+        assert_eq!(known, value, "two contents at {offset} of epoch {leader_epoch}");
+    }
+}
+
 /// Crashes with records in every state on the way to the disk.
 pub(crate) async fn nothing_committed_is_lost_and_no_offset_has_two_contents(
     mut subject: impl Subject,
 ) {
-    let mut contents: HashMap<(i32, i64), String> = HashMap::new();
+    let mut contents = Contents::default();
     let mut committed: Vec<Seen> = Vec::new();
     for life in 0..12_u64 {
         let replica = subject.replica();
         let told = Told::new();
         replica.set_listener(told.clone());
-        let mut check_contents = |seen: &[Seen]| {
-            for Seen { offset, leader_epoch, value } in seen {
-                let place = (leader_epoch.get(), offset.get());
-                let known = contents.entry(place).or_insert_with(|| value.clone());
-                assert_eq!(known, value, "life {life}: two contents at {offset} of {leader_epoch}");
-            }
-        };
         let seen = read_visible(&*replica);
         assert!(seen.starts_with(&committed), "life {life}: something committed is gone");
-        check_contents(&seen);
+        for Seen { offset, leader_epoch, value } in &seen {
+            contents.check(*leader_epoch, *offset, value);
+        }
+        let leader_epoch = replica.leadership().leader_epoch;
         for n in 0..10 {
-            let appended = replica.produce(batch(&format!("{life}.{n}"), 2), NOW).unwrap();
+            let text = format!("{life}.{n}");
+            let appended = replica.produce(batch(&text, 2), NOW).unwrap();
+            for record in 0..2 {
+                let offset = appended.base_offset.advance(record);
+                contents.check(leader_epoch, offset, &format!("{text}/{record}"));
+            }
             if n == life % 10 {
                 told.wait_committed(appended.next_offset);
             }
         }
         committed = read_visible(&*replica);
-        check_contents(&committed);
         let high_watermark = told.high_watermark().unwrap();
         drop(replica);
         let stop = if life % 3 == 0 { Stop::Killed } else { Stop::PowerLost { seed: life } };
