@@ -6,6 +6,9 @@ use crate::deadline::eventually;
 use crate::wire::{Connection, text};
 use bytes::BytesMut;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsTopic,
+};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -15,8 +18,8 @@ use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, InitProducerIdRequest,
-    ListOffsetsRequest, MetadataRequest, ProduceRequest, TopicName,
+    CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest, TopicName,
 };
 use uuid::Uuid;
 
@@ -91,6 +94,21 @@ impl Connection {
             .with_topic_names(vec![topic_name(name)])
             .with_timeout_ms(TIMEOUT_MS);
         self.call(5, &request).responses.remove(0).error_code
+    }
+
+    /// Deletes the records of a partition below an offset; its new low watermark.
+    pub fn delete_records(&mut self, topic: &str, partition: i32, before_offset: i64) -> i64 {
+        let partition = DeleteRecordsPartition::default()
+            .with_partition_index(partition)
+            .with_offset(before_offset);
+        let topic = DeleteRecordsTopic::default()
+            .with_name(topic_name(topic))
+            .with_partitions(vec![partition]);
+        let request =
+            DeleteRecordsRequest::default().with_timeout_ms(TIMEOUT_MS).with_topics(vec![topic]);
+        let result = self.call(2, &request).topics.remove(0).partitions.remove(0);
+        assert_eq!(result.error_code, codes::NONE, "delete records before {before_offset}");
+        result.low_watermark
     }
 
     /// Metadata of one topic, which is not created by asking.

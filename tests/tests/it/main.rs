@@ -1,9 +1,12 @@
 //! The black-box tests: one binary, one module for each theme. Each test starts what it needs and
 //! shares nothing with another, so all of them may run at once and in any order.
 
+mod admin;
 mod clients;
 mod connection;
+mod fetch;
 mod metadata;
+mod offsets;
 mod produce;
 mod shipper;
 mod tools;
