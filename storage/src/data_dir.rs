@@ -145,6 +145,7 @@ impl DataDir {
         let identity = identity::read_or_initialise(&*device, path, ownership, identity)?;
         let is_fresh = ownership == identity::Ownership::Fresh;
         let (state, stop) = RunState::begin(&*device, path, is_fresh)?;
+        sync_names(&*device, path, is_fresh)?;
         let mut states = LogStates::read(&*device, path, state.boot_id(), stop)?;
         let entries = list(&*device, path)?;
         let directories: HashSet<_> = log_partitions(&entries).collect();
@@ -223,18 +224,22 @@ impl DataDir {
             return Ok(Arc::clone(&open.log));
         }
         let device = &*self.environment.device;
-        match log_directory::read_topic_id(device, &directory)? {
-            Some(found) => refuse_other_topic(name, found, &directory)?,
-            None => {
-                let mut states = self.logs.states();
-                if states.is_stale(&name.partition) {
-                    states.write(device)?;
+        let (checkpoint, stop) = match log_directory::read_topic_id(device, &directory)? {
+            Some(found) => {
+                refuse_other_topic(name, found, &directory)?;
+                let left = self.logs.states().left_by_last_user(&name.partition);
+                if left.0.is_none() {
+                    // Its creator may have been killed before it was durable.
+                    log_directory::sync(device, &self.path, &directory)?;
                 }
-                drop(states);
-                log_directory::create(device, &self.path, name)?;
+                left
             }
-        }
-        let (checkpoint, stop) = self.logs.states().left_by_last_user(&name.partition);
+            None => {
+                self.logs.forget_on_disk(&name.partition)?;
+                log_directory::create(device, &self.path, name)?;
+                (None, StopKind::Clean)
+            }
+        };
         let file_delete_delay = config.file_delete_delay;
         let log = Log::open(&self.environment, directory, name, config, checkpoint, stop)?;
         self.logs.states().set_open(&name.partition, name.topic_id, log.checkpoint());
@@ -408,6 +413,24 @@ fn create_missing(device: &dyn Device, path: &Path) -> Result<(), OpenError> {
         created => created.map_err(failed(path, "create"))?,
     }
     device.sync_dir(parent).map_err(failed(parent, "sync"))
+}
+
+/// Makes the names of the identity's files durable: who wrote them may have been killed before that.
+fn sync_names(device: &dyn Device, path: &Path, is_fresh: bool) -> Result<(), OpenError> {
+    let sync = |path: &Path| match device.sync_dir(path) {
+        // A directory above ours may be closed to us; whoever made ours for us has synced it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced.map_err(|cause| OpenError::Io {
+            path: path.to_owned(),
+            operation: "sync",
+            cause,
+        }),
+    };
+    if is_fresh && let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
+    {
+        sync(parent)?;
+    }
+    sync(path)
 }
 
 fn list(device: &dyn Device, path: &Path) -> Result<Vec<DirectoryEntry>, OpenError> {

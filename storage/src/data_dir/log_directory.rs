@@ -11,7 +11,7 @@
 //! without it is a creation that was cut short, has never held a record, and is completed or ignored.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use protocol::topic::{TopicId, TopicName, TopicPartition};
 use protocol::types::PartitionId;
@@ -94,11 +94,7 @@ pub(super) fn read_topic_id(
 ///
 /// # Errors
 /// [`OpenError::Io`]; [`OpenError::Corrupt`] if a directory without topic id holds records.
-pub(super) fn create(
-    device: &dyn Device,
-    parent: &Path,
-    name: &LogName,
-) -> Result<PathBuf, OpenError> {
+pub(super) fn create(device: &dyn Device, parent: &Path, name: &LogName) -> Result<(), OpenError> {
     let directory = parent.join(name.partition.to_string());
     let failed = |path: &Path, operation| {
         let path = path.to_owned();
@@ -115,10 +111,23 @@ pub(super) fn create(
     let file = device.open(&path, OpenMode::Create).map_err(failed(&path, "create"))?;
     file.set_len(0).map_err(failed(&path, "truncate"))?;
     file.write_at(text.as_bytes(), 0).map_err(|error| failed(&path, "write")(error.cause))?;
+    sync(device, parent, &directory)
+}
+
+/// Makes a log's topic id and the names that lead to it durable.
+///
+/// # Errors
+/// [`OpenError::Io`].
+pub(super) fn sync(device: &dyn Device, parent: &Path, directory: &Path) -> Result<(), OpenError> {
+    let failed = |path: &Path, operation| {
+        let path = path.to_owned();
+        move |cause| OpenError::Io { path, operation, cause }
+    };
+    let path = directory.join(METADATA_FILE);
+    let file = device.open(&path, OpenMode::Write).map_err(failed(&path, "open for writing"))?;
     file.sync_all().map_err(failed(&path, "sync"))?;
-    device.sync_dir(&directory).map_err(failed(&directory, "sync"))?;
-    device.sync_dir(parent).map_err(failed(parent, "sync"))?;
-    Ok(directory)
+    device.sync_dir(directory).map_err(failed(directory, "sync"))?;
+    device.sync_dir(parent).map_err(failed(parent, "sync"))
 }
 
 /// A log whose `partition.metadata` was lost must not be taken for a new one.

@@ -16,6 +16,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use protocol::topic::{TopicId, TopicName, TopicPartition};
 use protocol::types::{Offset, PartitionId};
@@ -36,7 +37,7 @@ const VERSION: u32 = 0;
 #[derive(Debug)]
 pub(super) struct LogStates {
     directory: PathBuf,
-    boot_id: String,
+    boot_id: Arc<str>,
     logs: BTreeMap<TopicPartition, LogState>,
     /// Names that were removed since the last write and may still be listed on disk.
     stale: HashSet<TopicPartition>,
@@ -61,7 +62,7 @@ struct LogState {
     offsets: Option<(Offset, Offset)>,
     /// Where it ended when it was closed cleanly; `None` while it is open and after a crash.
     closed_at: Option<Offset>,
-    boot_id: String,
+    boot_id: Arc<str>,
 }
 
 impl LogStates {
@@ -95,7 +96,7 @@ impl LogStates {
         }
         Ok(Self {
             directory: directory.to_owned(),
-            boot_id: boot_id.to_owned(),
+            boot_id: boot_id.into(),
             logs,
             stale: HashSet::new(),
             unwritten: Unwritten::default(),
@@ -172,7 +173,7 @@ impl LogStates {
             topic_id,
             offsets: Some((log_start_offset, recovery_point)),
             closed_at,
-            boot_id: self.boot_id.clone(),
+            boot_id: Arc::clone(&self.boot_id),
         };
         match self.logs.get_mut(partition) {
             Some(old) if old.topic_id == topic_id => {
@@ -265,7 +266,7 @@ fn parse_own(line: &str) -> Option<(TopicPartition, LogState)> {
         "-1" => None,
         offset => Some(Offset::new(parse_number(offset)?)),
     };
-    let boot_id = fields.next()?.to_owned();
+    let boot_id = fields.next()?.into();
     let state = LogState { topic_id, offsets: None, closed_at, boot_id };
     fields.next().is_none().then_some((partition, state))
 }

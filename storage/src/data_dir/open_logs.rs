@@ -93,22 +93,35 @@ impl OpenLogs {
         self.states.lock()
     }
 
+    /// Sees to it that no file lists an older log under a name that is about to be used anew.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Io`].
+    pub(super) fn forget_on_disk(&self, partition: &TopicPartition) -> Result<(), CheckpointError> {
+        let mut states = self.states.lock();
+        if states.is_stale(partition) { states.write(&*self.device) } else { Ok(()) }
+    }
+
     /// Asks every open log where it stands and writes that down.
     ///
     /// # Errors
     /// [`CheckpointError::Io`].
     pub(super) fn checkpoint(&self) -> Result<(), CheckpointError> {
-        for (partition, open) in self.all_open() {
+        let stand = |(partition, open): (TopicPartition, OpenLog)| {
             // First, so that recovery finds the producers near the recovery point.
             open.log.snapshot_producers();
             let checkpoint = open.log.checkpoint();
-            // Held so that a log which was deleted meanwhile is not remembered again.
+            (partition, open, checkpoint)
+        };
+        let stands: Vec<_> = self.all_open().into_iter().map(stand).collect();
+        {
             let slots = self.slots.lock();
-            let still_open = slots.by_partition.get(&partition).is_some_and(
-                |slot| matches!(slot, Slot::Open(now) if Arc::ptr_eq(&now.log, &open.log)),
-            );
-            if still_open {
-                self.states.lock().set_open(&partition, open.topic_id, checkpoint);
+            let mut states = self.states.lock();
+            for (partition, open, checkpoint) in &stands {
+                // One that was closed or deleted meanwhile must not be remembered as open.
+                if slots.holds(partition, &open.log) {
+                    states.set_open(partition, open.topic_id, *checkpoint);
+                }
             }
         }
         self.states.lock().write(&*self.device)
@@ -169,6 +182,16 @@ impl OpenLogs {
             Slot::Claimed => None,
         });
         open.collect()
+    }
+}
+
+impl Slots {
+    /// Whether this very log is open.
+    fn holds(&self, partition: &TopicPartition, log: &Arc<Log>) -> bool {
+        match self.by_partition.get(partition) {
+            Some(Slot::Open(open)) => Arc::ptr_eq(&open.log, log),
+            Some(Slot::Claimed) | None => false,
+        }
     }
 }
 

@@ -302,6 +302,39 @@ fn a_deleted_log_does_not_come_back_under_its_name() {
     );
 }
 
+/// A process may be killed between making something and syncing it. The next one finds it in the
+/// page cache, and must not build on it as if it were durable.
+#[test]
+fn what_a_killed_process_left_unsynced_is_synced_before_it_is_used() {
+    let orders = name("orders", 1);
+    for seed in 0..SEEDS {
+        let mut sync = 0;
+        let mut has_finished = false;
+        while !has_finished {
+            sync += 1;
+            show_seed(seed, sync);
+            let root = tempfile::tempdir().unwrap();
+            let device = FaultyDevice::new(root.path()).unwrap();
+            device.inject(Fault {
+                operation: Operation::Sync,
+                nth: sync,
+                effect: Effect::PowerOff,
+            });
+            let first = open(&device, root.path());
+            has_finished =
+                first.as_ref().is_ok_and(|first| first.open_log(&orders, log_config()).is_ok());
+            let device = device.kill();
+            drop(first);
+            let second = open(&device, root.path()).unwrap();
+            append(&second.open_log(&orders, log_config()).unwrap());
+            let device = device.crash(seed).unwrap();
+            drop(second);
+            let third = open(&device, root.path()).unwrap();
+            assert_eq!(end(&third.open_log(&orders, log_config()).unwrap()), 1);
+        }
+    }
+}
+
 /// The files in which the directory remembers its logs know them by name. A topic that was deleted
 /// and made anew must not inherit where its predecessor was synced and began.
 #[test]
