@@ -28,3 +28,5 @@ mod response_memory;
 mod retention;
 mod server;
 mod settings;
+#[cfg(test)]
+mod test_node;

@@ -144,3 +144,79 @@ impl Entry {
 const fn key(name: &LogName) -> (TopicId, PartitionId) {
     (name.topic_id, name.partition.partition)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::settings::{BrokerSettings, Values};
+    use crate::test_node::{TestNode, batch};
+
+    fn settings() -> TopicSettings {
+        let broker = BrokerSettings::new(Values::new()).unwrap();
+        TopicSettings::resolve(&Values::new(), &Values::new(), &broker).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_log_that_cannot_be_opened_takes_only_its_own_partition_offline() {
+        let node = TestNode::new(&[("t", 1, &[])]).await;
+        let name = |partition| {
+            let mut name = node.partition("t", 0).name.clone();
+            name.partition.partition = PartitionId::new(partition);
+            name
+        };
+        let in_the_way = node.data_dir.path().join("t-1");
+        std::fs::File::create(&in_the_way).unwrap();
+        let partitions = &node.broker.partitions;
+        partitions.open(&name(1), settings());
+        partitions.open(&name(2), settings());
+        let get = |partition| partitions.get(name(0).topic_id, PartitionId::new(partition));
+        assert!(matches!(get(1), Err(LookupError::Offline(why)) if why.contains("t-1")));
+        assert!(get(0).is_ok() && get(2).is_ok());
+        assert_eq!(get(3).unwrap_err(), LookupError::Unknown);
+        assert_eq!((partitions.names().len(), partitions.offline().len()), (3, 1));
+        std::fs::remove_file(in_the_way).unwrap();
+        partitions.open(&name(1), settings());
+        assert!(get(1).is_ok() && partitions.offline().is_empty(), "the next attempt succeeds");
+    }
+
+    #[tokio::test]
+    async fn a_deleted_partition_comes_back_empty() {
+        let node = TestNode::new(&[("t", 1, &[])]).await;
+        assert_eq!(node.produce("t", 0, batch(&["a"])).await.error_code, 0);
+        let name = node.partition("t", 0).name.clone();
+        node.broker.partitions.delete(&name);
+        assert!(node.broker.partitions.names().is_empty());
+        node.broker.partitions.open(&name, settings());
+        assert_eq!(node.produce("t", 0, batch(&["b"])).await.base_offset, 0);
+    }
+
+    #[tokio::test]
+    async fn new_settings_are_in_force_at_once() {
+        let node = TestNode::new(&[("t", 1, &[])]).await;
+        let partition = node.partition("t", 0);
+        let mut stricter = settings();
+        stricter.rules.batch_bytes_max = 1;
+        node.broker.partitions.set_settings(&partition.name, stricter);
+        assert_eq!(node.produce("t", 0, batch(&["a"])).await.error_code, 10);
+        assert_eq!(partition.settings().rules.batch_bytes_max, 1);
+    }
+
+    #[tokio::test]
+    async fn retention_tells_who_waits_only_if_something_left_the_log() {
+        let node = TestNode::new(&[("t", 1, &[])]).await;
+        node.produce("t", 0, batch(&["a"])).await;
+        let partition = node.partition("t", 0);
+        let apply = async || {
+            let seen = partition.waiters().version();
+            crate::retention::apply(&partition, node.clock.as_ref()).await;
+            partition.waiters().version() != seen
+        };
+        assert!(!apply().await, "the record is young");
+        node.clock.advance(Duration::from_secs(365 * 24 * 3600));
+        assert!(apply().await);
+        assert_eq!(partition.replica.pointers().log_start_offset.get(), 1);
+        assert!(!apply().await, "nothing is left");
+    }
+}

@@ -28,7 +28,7 @@ pub(crate) async fn run(partitions: Arc<Partitions>, clock: Arc<dyn Clock>, inte
     }
 }
 
-async fn apply(partition: &Partition, clock: &dyn Clock) {
+pub(crate) async fn apply(partition: &Partition, clock: &dyn Clock) {
     let name = &partition.name.partition;
     let result = partition.replica.apply_retention(clock.now()).await;
     let is_news = partition.note_retention(result.is_err());

@@ -94,3 +94,45 @@ async fn delete(partition: &Partition, before: Offset) -> Result<Offset, ErrorCo
     partition.waiters().changed();
     deleted.map_err(|error| error_map::delete_records(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::delete_records_request::{
+        DeleteRecordsPartition, DeleteRecordsTopic,
+    };
+
+    use super::*;
+    use crate::test_node::{TestNode, batch, fetch_request, finish, name};
+
+    /// Asks for each (topic, partition, offset); tells (error, low watermark) of each.
+    async fn delete_records(node: &TestNode, wanted: &[(&str, i32, i64)]) -> Vec<(i16, i64)> {
+        let topics = wanted.iter().map(|(topic, partition, offset)| {
+            let partition = DeleteRecordsPartition::default()
+                .with_partition_index(*partition)
+                .with_offset(*offset);
+            DeleteRecordsTopic::default().with_name(name(topic)).with_partitions(vec![partition])
+        });
+        let request =
+            DeleteRecordsRequest::default().with_topics(topics.collect()).with_timeout_ms(30_000);
+        let reply = finish(handle(&node.broker, &TestNode::context(2), request)).await;
+        let Reply::Message(Response::DeleteRecords(response)) = reply else { panic!("{reply:?}") };
+        let told = response.topics.iter().flat_map(|topic| &topic.partitions);
+        told.map(|partition| (partition.error_code, partition.low_watermark)).collect()
+    }
+
+    #[tokio::test]
+    async fn the_log_starts_where_the_client_says() {
+        let node =
+            TestNode::new(&[("t", 1, &[]), ("c", 1, &[("cleanup.policy", "compact")])]).await;
+        node.produce("t", 0, batch(&["a", "b", "c"])).await;
+        assert_eq!(delete_records(&node, &[("t", 0, 2)]).await, [(0, 2)]);
+        assert_eq!(delete_records(&node, &[("t", 0, 1)]).await, [(0, 2)], "it never goes back");
+        assert_eq!(delete_records(&node, &[("t", 0, 4)]).await, [(1, -1)], "beyond the end");
+        assert_eq!(delete_records(&node, &[("t", 0, -2)]).await, [(1, -1)]);
+        assert_eq!(delete_records(&node, &[("t", 0, -1)]).await, [(0, 3)], "everything");
+        let others = [("t", 5, 0), ("nope", 0, 0), ("c", 0, 0)];
+        assert_eq!(delete_records(&node, &others).await, [(3, -1), (3, -1), (44, -1)]);
+        let below = node.fetch(11, fetch_request(&[("t", 0, 1)])).await;
+        assert_eq!(below.responses[0].partitions[0].error_code, 1);
+    }
+}

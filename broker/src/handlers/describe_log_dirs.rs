@@ -93,3 +93,39 @@ fn describe(partitions: &Partitions, wanted: &Wanted) -> DescribeLogDirsResult {
         .with_total_bytes(bytes(data_dir.total_bytes()))
         .with_usable_bytes(bytes(data_dir.free_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::Reply;
+    use crate::test_node::{TestNode, batch, finish, name};
+
+    #[tokio::test]
+    async fn sizes_are_those_of_the_logs_and_a_choice_is_heeded() {
+        let node = TestNode::new(&[("t", 2, &[]), ("u", 1, &[])]).await;
+        let records = batch(&["a"]);
+        node.produce("t", 1, records.clone()).await;
+        let ask = async |topics| {
+            let request = DescribeLogDirsRequest::default().with_topics(topics);
+            let reply = finish(handle(&node.broker, &TestNode::context(4), request)).await;
+            let Reply::Message(Response::DescribeLogDirs(response)) = reply else {
+                panic!("{reply:?}")
+            };
+            let [directory] = &response.results[..] else { panic!("one directory: {response:?}") };
+            assert!(directory.usable_bytes > 0 && directory.total_bytes >= directory.usable_bytes);
+            let sizes = directory.topics.iter().flat_map(|topic| {
+                let name = topic.name.to_string();
+                topic.partitions.iter().map(move |partition| {
+                    (name.clone(), partition.partition_index, partition.partition_size)
+                })
+            });
+            sizes.collect::<Vec<_>>()
+        };
+        let size = i64::try_from(records.len()).unwrap();
+        let entry = |topic: &str, partition, size| (topic.to_owned(), partition, size);
+        assert_eq!(ask(None).await, [entry("t", 0, 0), entry("t", 1, size), entry("u", 0, 0)]);
+        let chosen =
+            DescribableLogDirTopic::default().with_topic(name("t")).with_partitions(vec![1, 5]);
+        assert_eq!(ask(Some(vec![chosen])).await, [entry("t", 1, size)]);
+    }
+}

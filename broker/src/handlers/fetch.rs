@@ -218,3 +218,6 @@ async fn news_before(watch: &Watch, deadline: Pin<&mut Sleep>) -> bool {
         () = deadline => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,7 +168,7 @@ const fn check_version(timestamp: i64, api_version: i16) -> Result<(), ErrorCode
     if api_version < since { Err(ErrorCode::UnsupportedVersion) } else { Ok(()) }
 }
 
-/// Partitions that the request names more than once: none of them is answered.
+/// Partitions that the request names more than once: each of them is refused every time.
 fn repeated(request: &ListOffsetsRequest) -> HashSet<(String, i32)> {
     let mut seen = HashSet::new();
     let named = request.topics.iter().flat_map(|topic| {
@@ -196,6 +196,57 @@ fn response(index: i32, found: Result<Found, ErrorCode>) -> ListOffsetsPartition
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_node::{START, TestNode, batch, finish, name};
+
+    /// Asks for each (topic, partition, timestamp); tells (error, timestamp, offset) of each.
+    async fn list(
+        node: &TestNode,
+        api_version: i16,
+        wanted: &[(&str, i32, i64)],
+    ) -> Vec<(i16, i64, i64)> {
+        use kafka_protocol::messages::list_offsets_request::ListOffsetsTopic;
+        let topics = wanted.iter().map(|(topic, partition, timestamp)| {
+            let partition = ListOffsetsPartition::default()
+                .with_partition_index(*partition)
+                .with_timestamp(*timestamp);
+            ListOffsetsTopic::default().with_name(name(topic)).with_partitions(vec![partition])
+        });
+        let request = ListOffsetsRequest::default().with_topics(topics.collect());
+        let work = handle(&node.broker, &TestNode::context(api_version), request);
+        let reply = finish(work).await;
+        let Reply::Message(Response::ListOffsets(response)) = reply else { panic!("{reply:?}") };
+        let told = response.topics.iter().flat_map(|topic| &topic.partitions);
+        told.map(|told| (told.error_code, told.timestamp, told.offset)).collect()
+    }
+
+    #[tokio::test]
+    async fn times_are_exact_within_a_batch_and_ends_are_the_pointers() {
+        let node = TestNode::new(&[("t", 2, &[])]).await;
+        // The records of a batch are a millisecond apart.
+        node.produce("t", 0, batch(&["a", "b", "c"])).await;
+        let ask = async |timestamp| list(&node, 9, &[("t", 0, timestamp)]).await[0];
+        assert_eq!(ask(START - 7).await, (0, START, 0));
+        assert_eq!(ask(START + 1).await, (0, START + 1, 1));
+        assert_eq!(ask(START + 3).await, (0, -1, -1), "nothing is as young");
+        assert_eq!(ask(LATEST).await, (0, -1, 3));
+        assert_eq!(ask(EARLIEST).await, (0, -1, 0));
+        assert_eq!(ask(EARLIEST_LOCAL).await, (0, -1, 0));
+        assert_eq!(ask(LATEST_TIERED).await, (0, -1, -1));
+        assert_eq!(ask(MAX_TIMESTAMP).await, (0, START + 2, 2));
+        assert_eq!(ask(EARLIEST_PENDING_UPLOAD).await.0, 35);
+        assert_eq!(list(&node, 9, &[("t", 1, MAX_TIMESTAMP)]).await, [(0, -1, -1)], "empty");
+        node.partition("t", 0).replica.delete_records(Offset::new(2)).await.unwrap();
+        assert_eq!(ask(EARLIEST).await, (0, -1, 2));
+        assert_eq!(ask(START).await, (0, START + 2, 2), "deleted records are not found");
+    }
+
+    #[tokio::test]
+    async fn each_partition_has_its_own_error() {
+        let node = TestNode::new(&[("t", 2, &[])]).await;
+        let wanted = [("t", 0, -1), ("t", 1, -1), ("t", 0, -2), ("t", 7, -1), ("nope", 0, -1)];
+        let errors: Vec<_> = list(&node, 9, &wanted).await.iter().map(|told| told.0).collect();
+        assert_eq!(errors, [42, 0, 42, 3, 3]);
+    }
 
     #[test]
     fn questions_need_the_version_that_brought_them() {

@@ -67,3 +67,38 @@ fn find(
     partition.check_leader_epoch(known).map_err(error_map::leader_epoch)?;
     Ok(partition.epoch_end(LeaderEpoch::new(wanted.leader_epoch)))
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderTopic;
+
+    use super::*;
+    use crate::reply::Reply;
+    use crate::test_node::{TestNode, batch, finish, name};
+
+    #[tokio::test]
+    async fn the_current_epoch_ends_at_the_log_end_and_a_later_one_is_unknown() {
+        let node = TestNode::new(&[("t", 1, &[])]).await;
+        node.produce("t", 0, batch(&["a", "b"])).await;
+        let current = node.partition("t", 0).replica.leadership().leader_epoch.get();
+        let ask = async |partition: i32, known: i32, epoch: i32| {
+            let wanted = OffsetForLeaderPartition::default()
+                .with_partition(partition)
+                .with_current_leader_epoch(known)
+                .with_leader_epoch(epoch);
+            let topic =
+                OffsetForLeaderTopic::default().with_topic(name("t")).with_partitions(vec![wanted]);
+            let request = OffsetForLeaderEpochRequest::default().with_topics(vec![topic]);
+            let reply = finish(handle(&node.broker, &TestNode::context(4), request)).await;
+            let Reply::Message(Response::OffsetForLeaderEpoch(response)) = reply else {
+                panic!("{reply:?}")
+            };
+            let end = &response.topics[0].partitions[0];
+            (end.error_code, end.leader_epoch, end.end_offset)
+        };
+        assert_eq!(ask(0, -1, current).await, (0, current, 2));
+        assert_eq!(ask(0, current, current + 1).await, (0, -1, -1));
+        assert_eq!(ask(0, current + 1, current).await, (75, -1, -1));
+        assert_eq!(ask(5, -1, current).await, (3, -1, -1));
+    }
+}

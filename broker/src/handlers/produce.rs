@@ -208,28 +208,4 @@ impl Repeated {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_partition_named_twice_the_last_counts() {
-        let topic = |name: &'static str, partitions: &[i32]| {
-            let data =
-                partitions.iter().map(|index| PartitionProduceData::default().with_index(*index));
-            TopicProduceData::default()
-                .with_name(resolve::wire_name(name))
-                .with_partition_data(data.collect())
-        };
-        let topics = vec![topic("a", &[0, 1, 0]), topic("b", &[0]), topic("a", &[1])];
-        let repeated = Repeated::find(&ProduceRequest::default().with_topic_data(topics));
-        let overridden = [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0)]
-            .map(|(topic, place)| repeated.is_overridden(topic, place));
-        assert_eq!(overridden, [true, true, false, false, false]);
-    }
-
-    #[test]
-    fn only_three_kinds_of_acks_exist() {
-        let known = (-3..4).filter(|acks| Acks::from_wire(*acks).is_some()).collect::<Vec<_>>();
-        assert_eq!(known, [-1, 0, 1]);
-    }
-}
+mod tests;

@@ -1,0 +1,313 @@
+//! A broker in this process over a temporary directory, for tests of the data path.
+//!
+//! Everything below the handlers is real: the metadata group, partitions, replicas, logs, the
+//! flusher's fsync. Only the wall clock is the test's own.
+
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+use kafka_protocol::messages as m;
+use kafka_protocol::protocol::{Decodable, StrBytes};
+use protocol::batch::builder::{BatchBuilder, NewRecord};
+use protocol::batch::{Attributes, Codec};
+use protocol::response::Response;
+use protocol::topic::{TopicId, TopicName};
+use protocol::types::{BrokerId, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use storage::data_dir::{DataDir, DataDirConfig, Identity};
+use storage::device::Device;
+use storage::device::faulty::FaultyDevice;
+use storage::device::os::OsDevice;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::broker::Broker;
+use crate::clock::Clock;
+use crate::cluster::controller::{Layout, TopicSpec};
+use crate::cluster::{Cluster, ClusterParts};
+use crate::context::{Listener, RequestContext};
+use crate::fetch_session::FetchSessions;
+use crate::handlers;
+use crate::partition::Partition;
+use crate::partitions::Partitions;
+use crate::read_pool::ReadPool;
+use crate::reply::{FramePart, Reply, Work};
+use crate::response_memory::{RESPONSE_BYTES_MAX, ResponseMemory};
+use crate::settings::{BrokerSettings, Values};
+
+/// Wall-clock time of a test's first instant.
+pub(crate) const START: i64 = 1_700_000_000_000;
+
+/// A wall clock that only the test moves.
+#[derive(Debug)]
+pub(crate) struct TestClock {
+    now: AtomicI64,
+}
+
+impl TestClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        self.now.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::new(self.now.load(Ordering::Relaxed))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "only differences count")]
+    fn monotonic(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+/// The node.
+pub(crate) struct TestNode {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) data_dir: Arc<DataDir>,
+    _directory: TempDir,
+}
+
+/// A topic of the node: name, partitions, settings.
+pub(crate) type Topic<'a> = (&'a str, i32, &'a [(&'a str, &'a str)]);
+
+impl TestNode {
+    /// A node with these topics, their partitions open.
+    pub(crate) async fn new(topics: &[Topic<'_>]) -> Self {
+        let directory = TempDir::new().unwrap();
+        Self::on_device(Arc::new(OsDevice), directory, topics).await
+    }
+
+    /// A node on a disk that fails when it is told to.
+    pub(crate) async fn on_faulty_device(topics: &[Topic<'_>]) -> (Self, Arc<FaultyDevice>) {
+        let directory = TempDir::new().unwrap();
+        let device = FaultyDevice::new(directory.path()).unwrap();
+        (Self::on_device(device.clone(), directory, topics).await, device)
+    }
+
+    async fn on_device(device: Arc<dyn Device>, directory: TempDir, topics: &[Topic<'_>]) -> Self {
+        let config = DataDirConfig {
+            open_files_max: 64,
+            tail_cache_bytes_max: 1 << 20,
+            pending_bytes_max: 64 << 20,
+            free_bytes_min: 0,
+            producer_expiration: Duration::from_secs(3600),
+        };
+        let broker_id = BrokerId::new(1);
+        let identity = || Identity {
+            cluster_id: "test".to_owned(),
+            broker_id,
+            directory_id: Uuid::from_u128(1),
+        };
+        let data_dir = DataDir::open_with_device(device, directory.path(), config, identity);
+        let data_dir = Arc::new(data_dir.unwrap());
+        let settings = Arc::new(BrokerSettings::new(Values::new()).unwrap());
+        let partitions = Arc::new(Partitions::new(data_dir.clone(), broker_id));
+        let parts = ClusterParts {
+            data_dir: data_dir.clone(),
+            partitions: partitions.clone(),
+            settings: settings.clone(),
+            listeners: &[Self::context(0).listener],
+        };
+        let cluster = Arc::new(Cluster::start(parts).await.unwrap());
+        create(&cluster, topics).await;
+        let clock = Arc::new(TestClock { now: AtomicI64::new(START) });
+        let broker = Arc::new(Broker {
+            broker_id,
+            settings,
+            cluster,
+            partitions,
+            fetch_sessions: FetchSessions::new(10),
+            read_pool: ReadPool::new(1).unwrap(),
+            response_memory: ResponseMemory::new(RESPONSE_BYTES_MAX),
+            clock: clock.clone(),
+        });
+        Self { broker, clock, data_dir, _directory: directory }
+    }
+
+    /// The id of a topic; one that nothing has for a topic that does not exist.
+    pub(crate) fn topic_id(&self, topic: &str) -> Uuid {
+        let image = self.broker.cluster.image();
+        image.topics.get(topic).map_or(Uuid::from_u128(99), |topic| topic.id.get())
+    }
+
+    /// The same request with topics by id, as from version 13 on.
+    pub(crate) fn by_id(&self, mut request: m::FetchRequest) -> m::FetchRequest {
+        for topic in &mut request.topics {
+            topic.topic_id = self.topic_id(&topic.topic);
+            topic.topic = m::TopicName::default();
+        }
+        request
+    }
+
+    /// A partition.
+    pub(crate) fn partition(&self, topic: &str, partition: i32) -> Arc<Partition> {
+        let id = TopicId::new(self.topic_id(topic)).unwrap();
+        self.broker.partitions.get(id, PartitionId::new(partition)).unwrap()
+    }
+
+    /// The circumstances of a request in this version.
+    pub(crate) fn context(api_version: i16) -> RequestContext {
+        RequestContext {
+            listener: Arc::new(Listener {
+                name: "PLAINTEXT".to_owned(),
+                advertised_host: "localhost".to_owned(),
+                advertised_port: 9092,
+            }),
+            principal: "User:ANONYMOUS".into(),
+            client_id: None,
+            connection_id: 1,
+            api_version,
+            correlation_id: 42,
+        }
+    }
+
+    /// Sends a produce request and returns the whole reply.
+    pub(crate) async fn produce_request(
+        &self,
+        api_version: i16,
+        request: m::ProduceRequest,
+    ) -> Reply {
+        finish(handlers::produce::handle(&self.broker, &Self::context(api_version), request)).await
+    }
+
+    /// Produces one batch with acks=-1 and returns the partition's response.
+    pub(crate) async fn produce(
+        &self,
+        topic: &str,
+        partition: i32,
+        batch: Bytes,
+    ) -> m::produce_response::PartitionProduceResponse {
+        let request = produce_request(-1, &[(topic, partition, Some(batch))]);
+        let Reply::Message(Response::Produce(response)) = self.produce_request(9, request).await
+        else {
+            panic!("no produce response")
+        };
+        response.responses[0].partition_responses[0].clone()
+    }
+
+    /// Sends a fetch and decodes the response with a codec that is not ours.
+    pub(crate) async fn fetch(
+        &self,
+        api_version: i16,
+        request: m::FetchRequest,
+    ) -> m::FetchResponse {
+        let work = handlers::fetch::handle(&self.broker, &Self::context(api_version), request);
+        decode_fetch(api_version, finish(work).await)
+    }
+}
+
+/// Runs a request's second stage.
+pub(crate) async fn finish(work: Work) -> Reply {
+    match work {
+        Work::Done(reply) => reply,
+        Work::Later(completion) => completion.await,
+    }
+}
+
+/// Joins a frame's parts and decodes it.
+pub(crate) fn decode_fetch(api_version: i16, reply: Reply) -> m::FetchResponse {
+    let Reply::Frame(parts) = reply else { panic!("no frame: {reply:?}") };
+    let mut bytes = BytesMut::new();
+    for part in parts {
+        match part {
+            FramePart::Bytes(part) => bytes.extend_from_slice(&part),
+            FramePart::File(slice) => {
+                let mut part = vec![0; slice.len];
+                slice.file.read_exact_at(&mut part, slice.position).unwrap();
+                bytes.extend_from_slice(&part);
+            }
+        }
+    }
+    let mut frame = bytes.freeze();
+    assert_eq!(usize::try_from(frame.get_i32()).unwrap(), frame.len(), "length prefix");
+    let header_version = if api_version >= 12 { 1 } else { 0 };
+    let header = m::ResponseHeader::decode(&mut frame, header_version).unwrap();
+    assert_eq!(header.correlation_id, 42);
+    let response = m::FetchResponse::decode(&mut frame, api_version).unwrap();
+    assert!(frame.is_empty(), "bytes left over");
+    response
+}
+
+/// A batch of records with these values, one millisecond apart from [`START`] on.
+pub(crate) fn batch(values: &[&str]) -> Bytes {
+    build(BatchBuilder::new(Attributes::new(Codec::None)), values)
+}
+
+/// The same from an idempotent producer.
+pub(crate) fn batch_of_producer(producer: i64, sequence: i32, values: &[&str]) -> Bytes {
+    let builder = BatchBuilder::new(Attributes::new(Codec::None)).with_producer(
+        ProducerId::new(producer),
+        ProducerEpoch::new(0),
+        Sequence::new(sequence),
+    );
+    build(builder, values)
+}
+
+fn build(mut builder: BatchBuilder, values: &[&str]) -> Bytes {
+    for (value, at) in values.iter().zip(START..) {
+        builder = builder.with_record(&NewRecord::of_value(Timestamp::new(at), value.as_bytes()));
+    }
+    builder.build().unwrap().into()
+}
+
+/// A produce request with a topic for each entry.
+pub(crate) fn produce_request(
+    acks: i16,
+    partitions: &[(&str, i32, Option<Bytes>)],
+) -> m::ProduceRequest {
+    use m::produce_request::{PartitionProduceData, TopicProduceData};
+    let topics = partitions.iter().map(|(topic, partition, records)| {
+        let data =
+            PartitionProduceData::default().with_index(*partition).with_records(records.clone());
+        TopicProduceData::default().with_name(name(topic)).with_partition_data(vec![data])
+    });
+    m::ProduceRequest::default()
+        .with_acks(acks)
+        .with_timeout_ms(30_000)
+        .with_topic_data(topics.collect())
+}
+
+/// What a fetch wants: topic, partition, offset.
+pub(crate) type Want<'a> = (&'a str, i32, i64);
+
+/// A fetch by name without a session that answers at once.
+pub(crate) fn fetch_request(wanted: &[Want<'_>]) -> m::FetchRequest {
+    use m::fetch_request::{FetchPartition, FetchTopic};
+    let topics = wanted.iter().map(|(topic, partition, offset)| {
+        let partition = FetchPartition::default()
+            .with_partition(*partition)
+            .with_fetch_offset(*offset)
+            .with_partition_max_bytes(1 << 20);
+        FetchTopic::default().with_topic(name(topic)).with_partitions(vec![partition])
+    });
+    m::FetchRequest::default()
+        .with_max_bytes(1 << 20)
+        .with_session_epoch(-1)
+        .with_topics(topics.collect())
+}
+
+/// A name for the wire.
+pub(crate) fn name(topic: &str) -> m::TopicName {
+    m::TopicName(StrBytes::from_string(topic.to_owned()))
+}
+
+async fn create(cluster: &Cluster, topics: &[Topic<'_>]) {
+    let specs = topics.iter().map(|(topic, partitions, overrides)| {
+        let overrides = overrides.iter().map(|(key, value)| ((*key).into(), (*value).into()));
+        Ok(TopicSpec {
+            name: TopicName::new(topic).unwrap(),
+            layout: Layout::Counts { partitions: Some(*partitions), replicas: None },
+            overrides: overrides.collect(),
+        })
+    });
+    let controller = cluster.controller();
+    let changed = controller.create_topics(controller.plan_topics(specs.collect())).await;
+    for topic in &changed.items {
+        assert!(topic.is_ok(), "{topic:?}");
+    }
+    cluster.reconciled(changed.index).await.unwrap();
+}
