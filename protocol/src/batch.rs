@@ -156,6 +156,14 @@ pub enum BatchError {
         /// The byte.
         magic: i8,
     },
+    /// The last offset lies beyond the offset space.
+    #[error("a record batch from offset {base_offset} cannot extend by {last_offset_delta}")]
+    Offsets {
+        /// The first offset.
+        base_offset: Offset,
+        /// The last one, relative to it.
+        last_offset_delta: i32,
+    },
     /// The checksum differs.
     #[error("the record batch's checksum is {computed:#010x}, its header says {stored:#010x}")]
     Crc {
@@ -205,7 +213,8 @@ impl BatchHeader {
     /// Decodes the header at the start of `bytes`. The CRC is not checked here.
     ///
     /// # Errors
-    /// [`BatchError::Short`], [`BatchError::Length`] or [`BatchError::Magic`].
+    /// [`BatchError::Short`], [`BatchError::Length`], [`BatchError::Magic`] or
+    /// [`BatchError::Offsets`].
     pub fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
         let short = BatchError::Short { have: bytes.len() };
         let h: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(short)?;
@@ -217,13 +226,19 @@ impl BatchHeader {
         if usize::try_from(length).map_or(true, |l| l < HEADER_BYTES - LENGTH_END) {
             return Err(BatchError::Length { length });
         }
+        let base_offset = Offset::new(i64::from_be_bytes(take(h, 0)));
+        let last_offset_delta = i32::from_be_bytes(take(h, 23));
+        // The offset after the batch must exist too.
+        if base_offset.get().checked_add(i64::from(last_offset_delta) + 1).is_none() {
+            return Err(BatchError::Offsets { base_offset, last_offset_delta });
+        }
         Ok(Self {
-            base_offset: Offset::new(i64::from_be_bytes(take(h, 0))),
+            base_offset,
             length,
             leader_epoch: LeaderEpoch::new(i32::from_be_bytes(take(h, 12))),
             crc: u32::from_be_bytes(take(h, 17)),
             attributes: Attributes(i16::from_be_bytes(take(h, 21))),
-            last_offset_delta: i32::from_be_bytes(take(h, 23)),
+            last_offset_delta,
             base_timestamp: Timestamp::new(i64::from_be_bytes(take(h, 27))),
             max_timestamp: Timestamp::new(i64::from_be_bytes(take(h, 35))),
             producer_id: ProducerId::new(i64::from_be_bytes(take(h, 43))),

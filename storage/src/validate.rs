@@ -141,7 +141,9 @@ pub fn validate(
 /// The header of the one batch that `records` must be.
 fn single_batch(records: &Bytes) -> Result<BatchHeader, BatchRejection> {
     let header = BatchHeader::parse(records).map_err(|error| match error {
-        BatchError::Short { .. } | BatchError::Magic { .. } => invalid(error.to_string()),
+        BatchError::Short { .. } | BatchError::Magic { .. } | BatchError::Offsets { .. } => {
+            invalid(error.to_string())
+        }
         BatchError::Length { .. } | BatchError::Crc { .. } => BatchRejection::Corrupt(error),
     })?;
     let (has, announced) = (records.len(), header.batch_bytes());

@@ -93,6 +93,21 @@ fn headers_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn offsets_beyond_the_offset_space_are_refused() {
+    let parse = |base_offset: i64| {
+        let mut batch = sample();
+        batch[..8].copy_from_slice(&base_offset.to_be_bytes());
+        BatchHeader::parse(&batch)
+    };
+    // The batch holds two records, and the offset after them must exist.
+    let header = parse(i64::MAX - 2).unwrap();
+    assert_eq!(header.next_offset(), Offset::new(i64::MAX));
+    let base_offset = Offset::new(i64::MAX - 1);
+    let error = BatchError::Offsets { base_offset, last_offset_delta: 1 };
+    assert_eq!(parse(i64::MAX - 1), Err(error));
+}
+
+#[test]
 fn crc_covers_everything_from_the_attributes_on() {
     let batch = sample();
     assert!(check_crc(&batch).is_ok());
