@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::io::ReadWriteFlags;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Advice, Device, DeviceFile, DirectoryEntry, OpenMode, Space, WriteError};
 
@@ -117,7 +117,7 @@ impl OsFile {
                     written += more;
                     IoSlice::advance_slices(&mut rest, more);
                 }
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 Err(errno) => return Err(WriteError { written, cause: errno.into() }),
             }
         }
@@ -156,9 +156,11 @@ impl DeviceFile for OsFile {
 
     fn read_at_nowait(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let mut buffers = [IoSliceMut::new(buffer)];
-        let read =
-            rustix::io::preadv2(&*self.file, &mut buffers, position, ReadWriteFlags::NOWAIT)?;
-        Ok(read)
+        match rustix::io::preadv2(&*self.file, &mut buffers, position, ReadWriteFlags::NOWAIT) {
+            // Some file systems cannot tell what is in memory: then nothing is, for the caller.
+            Err(Errno::OPNOTSUPP) => Err(io::ErrorKind::WouldBlock.into()),
+            read => Ok(read?),
+        }
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -197,5 +199,49 @@ impl DeviceFile for OsFile {
 
     fn std_file(&self) -> &Arc<File> {
         &self.file
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_buffers_are_written_in_order_and_read_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = OsDevice.open(&directory.path().join("log"), OpenMode::CreateNew).unwrap();
+        let pieces: Vec<Vec<u8>> = (0..3000_u16).map(|n| n.to_be_bytes().repeat(3)).collect();
+        let buffers: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        file.write_vectored_at(&buffers, 5).unwrap();
+        let expected = [&[0; 5][..], &pieces.concat()].concat();
+        assert_eq!(file.size().unwrap(), 18_005);
+        let mut found = vec![0xff; 20_000];
+        assert_eq!(file.read_at(&mut found, 0).unwrap(), 18_005);
+        assert_eq!(found[..18_005], expected);
+        // Just written, so it is in memory, unless the file system cannot tell.
+        match file.read_at_nowait(&mut found[..10], 0) {
+            Ok(read) => assert_eq!(found[..read], expected[..read]),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+        }
+    }
+
+    #[test]
+    fn a_write_without_room_tells_how_far_it_came() {
+        let full = OsFile::open(Path::new("/dev/full"), OpenMode::Write).unwrap();
+        let error = full.write_at(b"bytes", 0).unwrap_err();
+        assert_eq!((error.written, error.cause.kind()), (0, io::ErrorKind::StorageFull));
+    }
+
+    #[test]
+    fn modes_create_what_they_say() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let kind = |mode| OsDevice.open(&path, mode).map(drop).map_err(|error| error.kind());
+        assert_eq!(kind(OpenMode::Read), Err(io::ErrorKind::NotFound));
+        assert_eq!(kind(OpenMode::Write), Err(io::ErrorKind::NotFound));
+        assert_eq!(kind(OpenMode::CreateNew), Ok(()));
+        assert_eq!(kind(OpenMode::CreateNew), Err(io::ErrorKind::AlreadyExists));
+        OsDevice.open(&path, OpenMode::Write).unwrap().write_at(b"kept", 0).unwrap();
+        assert_eq!(OsDevice.open(&path, OpenMode::Create).unwrap().size().unwrap(), 4);
     }
 }
