@@ -23,7 +23,7 @@ use crate::error::OpenError;
 const SMALL_FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// Appended to the name while the file is being written.
-const TEMPORARY_SUFFIX: &str = ".tmp";
+pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// Why a small file was not read or written.
 #[derive(Debug, thiserror::Error)]

@@ -20,6 +20,7 @@ use crate::device::DeviceFile;
 use crate::environment::{LogCheckpoint, LogEnvironment};
 use crate::error::{AppendError, LogFailure};
 use crate::producer_state::Judgement;
+use crate::recovery;
 use crate::scan::as_u64;
 
 mod close;
@@ -239,12 +240,13 @@ impl Log {
     }
 
     fn fail_with(&self, writer: &mut Writer, failure: LogFailure) {
+        if !matches!(self.state.lock().phase, Phase::Open) {
+            return;
+        }
+        recovery::mark_failed(&self.env, &self.directory);
         let slot = self.listener.lock();
         {
             let mut state = self.state.lock();
-            if !matches!(state.phase, Phase::Open) {
-                return;
-            }
             state.phase = Phase::Failed(failure.clone());
             state.is_queued = false;
             self.give_up_pending(&mut state);

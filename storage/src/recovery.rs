@@ -12,16 +12,21 @@ use std::sync::Arc;
 
 use protocol::types::{LeaderEpoch, Offset, Timestamp};
 
+use crate::checkpoint::TEMPORARY_SUFFIX;
 use crate::config::LogConfig;
 use crate::device::{DeviceFile, OpenMode};
 use crate::environment::{LogEnvironment, StopKind};
 use crate::error::OpenError;
 use crate::producer_snapshot;
-use crate::scan::{Found, SWEEP_WINDOW_BYTES, Scan, ScanError, Wait};
+use crate::scan::{Found, SWEEP_WINDOW_BYTES, Scan, ScanError, Wait, as_u64};
 use crate::segment::{
     self, ActiveIndex, LOG_SUFFIX, NewestRecord, OFFSET_INDEX_SUFFIX, SUFFIXES, Segment,
     TIME_INDEX_SUFFIX, parse_file_name,
 };
+
+/// Stands in the directory of a log whose write or sync has failed, until the next recovery. The page
+/// cache may then show bytes that will never be written, and a sync may succeed without them.
+pub(crate) const FAILED_MARK: &str = "failed";
 
 /// What a file's name ends with once it has left the log.
 pub(crate) const DELETED_SUFFIX: &str = ".deleted";
@@ -33,6 +38,8 @@ pub(crate) struct Listing {
     pub(crate) segments: Vec<Offset>,
     /// Offsets of the producer snapshots, rising.
     pub(crate) snapshots: Vec<Offset>,
+    /// Whether the log had failed, see [`FAILED_MARK`].
+    pub(crate) has_failed: bool,
     /// Files that left the log before the stop, and index files without their log.
     leftovers: Vec<PathBuf>,
 }
@@ -51,7 +58,9 @@ impl Listing {
                 listing.segments.push(base_offset);
             } else if let Some(offset) = parse_file_name(name, producer_snapshot::SUFFIX) {
                 listing.snapshots.push(offset);
-            } else if name.ends_with(DELETED_SUFFIX) {
+            } else if name == FAILED_MARK {
+                listing.has_failed = true;
+            } else if name.ends_with(DELETED_SUFFIX) || name.ends_with(TEMPORARY_SUFFIX) {
                 listing.leftovers.push(directory.join(name));
             } else {
                 let index_of = |suffix| parse_file_name(name, suffix);
@@ -133,6 +142,8 @@ pub(crate) struct Recovery<'a> {
     pub(crate) stop: StopKind,
     /// Everything below was synced.
     pub(crate) recovery_point: Offset,
+    /// Whether what is read above the recovery point must be written anew, see [`FAILED_MARK`].
+    pub(crate) must_rewrite: bool,
 }
 
 /// One segment after it was read.
@@ -151,6 +162,8 @@ impl Recovery<'_> {
     pub(crate) fn run(&self, bases: &[Offset]) -> Result<Recovered, OpenError> {
         let after = bases.partition_point(|base_offset| *base_offset <= self.recovery_point);
         let first_read = after.saturating_sub(1);
+        // The names of segments above the recovery point may not be durable yet.
+        self.env.device.sync_dir(self.directory).map_err(io_error(self.directory, "sync"))?;
         let mut recovered =
             trust(self.env, self.directory, &bases[..first_read], self.recovery_point)?;
         for segment in &recovered.segments {
@@ -210,7 +223,11 @@ impl Recovery<'_> {
             Err(ScanError::WouldBlock) => unreachable!("this scan waits for the disk"),
         };
         // What was finished before the stop was perhaps not synced, and from now on counts as such.
-        self.sync(&*file, &path, was_cut)?;
+        if self.must_rewrite {
+            self.rewrite(&*file, &path, u64::from(sweep.position))?;
+        } else {
+            self.sync(&*file, &path, was_cut)?;
+        }
         let end_offset = sweep.next_offset;
         segment.reset(sweep.position, sweep.newest, sweep.first_timestamp, sweep.index);
         Ok(Swept { segment, end_offset, was_cut })
@@ -218,7 +235,37 @@ impl Recovery<'_> {
 
     fn sync(&self, file: &dyn DeviceFile, path: &Path, was_cut: bool) -> Result<(), OpenError> {
         let synced = if was_cut { file.sync_all() } else { file.sync_data() };
-        synced.map_err(io_error(path, "sync"))
+        synced.map_err(|cause| {
+            mark_failed(self.env, self.directory);
+            io_error(path, "sync")(cause)
+        })
+    }
+
+    /// Replaces the file by a synced copy of its first `bytes`.
+    fn rewrite(&self, file: &dyn DeviceFile, path: &Path, bytes: u64) -> Result<(), OpenError> {
+        let mut copy_path = path.as_os_str().to_owned();
+        copy_path.push(TEMPORARY_SUFFIX);
+        let copy_path = PathBuf::from(copy_path);
+        let device = &self.env.device;
+        let copy =
+            device.open(&copy_path, OpenMode::CreateNew).map_err(io_error(&copy_path, "create"))?;
+        let mut buffer = vec![0; SWEEP_WINDOW_BYTES];
+        let mut at = 0;
+        while at < bytes {
+            let rest = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(buffer.len());
+            let piece = &mut buffer[..rest];
+            let read = file.read_at(piece, at).map_err(io_error(path, "read"))?;
+            if read < rest {
+                return Err(io_error(path, "read")(std::io::ErrorKind::UnexpectedEof.into()));
+            }
+            let wrote = copy.write_at(piece, at);
+            wrote.map_err(|error| io_error(&copy_path, "write")(error.cause))?;
+            at += as_u64(read);
+        }
+        copy.sync_all().map_err(io_error(&copy_path, "sync"))?;
+        device.rename(&copy_path, path).map_err(io_error(path, "rename"))?;
+        self.env.files.forget(path);
+        device.sync_dir(self.directory).map_err(io_error(self.directory, "sync"))
     }
 
     /// The synced part must be there as a whole, without a gap between segments.
@@ -253,6 +300,19 @@ impl Recovery<'_> {
             remove_files(self.env, self.directory, *base_offset)?;
         }
         self.env.device.sync_dir(self.directory).map_err(io_error(self.directory, "sync"))
+    }
+}
+
+/// Leaves [`FAILED_MARK`] for the next recovery. Best effort: the disk may take nothing any more.
+pub(crate) fn mark_failed(env: &LogEnvironment, directory: &Path) {
+    let path = directory.join(FAILED_MARK);
+    let marked = env
+        .device
+        .open(&path, OpenMode::Create)
+        .and_then(|mark| mark.sync_all())
+        .and_then(|()| env.device.sync_dir(directory));
+    if let Err(error) = marked {
+        tracing::warn!(path = %path.display(), %error, "the failure could not be noted");
     }
 }
 

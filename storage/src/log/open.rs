@@ -46,6 +46,10 @@ impl Log {
             leader_epochs.begin(*leader_epoch, *start_offset);
         }
         let epochs_changed = leader_epochs.truncate_end(recovered.log_end_offset);
+        if listing.has_failed {
+            let mark = dir.join(recovery::FAILED_MARK);
+            env.device.remove_file(&mark).map_err(recovery::io_error(&mark, "remove"))?;
+        }
         let log_start_offset = log_start(env, &dir, &recovered, checkpoint)?;
         let (loaded, snapshots) = producers::load(env, &dir, &recovered, listing.snapshots)?;
         let is_unclean = stop != StopKind::Clean;
@@ -91,7 +95,10 @@ fn recover(
         _ => {
             let recovery_point =
                 checkpoint.map_or(first, |checkpoint| checkpoint.recovery_point.max(first));
-            Recovery { env, directory, config, stop, recovery_point }.run(&listing.segments)
+            // After lost power the page cache is gone, and what is read is what is on the disk.
+            let must_rewrite = listing.has_failed && stop == StopKind::Killed;
+            Recovery { env, directory, config, stop, recovery_point, must_rewrite }
+                .run(&listing.segments)
         }
     }
 }

@@ -21,6 +21,8 @@ use crate::read::{ReadRequest, ReadSource, Records, RecordsPiece};
 use crate::space::SpaceGuard;
 use crate::tail_cache::TailCache;
 
+mod crash;
+
 const NOW: Timestamp = Timestamp::new(1_700_000_000_000);
 
 struct Told(Sender<Result<Offset, LogFailure>>);
@@ -37,7 +39,9 @@ impl LogListener for Told {
 
 struct Room {
     env: LogEnvironment,
-    directory: tempfile::TempDir,
+    path: PathBuf,
+    /// Removed with the room, unless someone else does that.
+    _directory: Option<tempfile::TempDir>,
 }
 
 impl Drop for Room {
@@ -53,8 +57,13 @@ impl Room {
 
     fn with_tail_cache(tail_cache_bytes: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let device: Arc<dyn Device> = Arc::new(OsDevice);
-        let root = directory.path().to_owned();
+        let mut room = Self::at(Arc::new(OsDevice), directory.path(), tail_cache_bytes);
+        room._directory = Some(directory);
+        room
+    }
+
+    fn at(device: Arc<dyn Device>, path: &Path, tail_cache_bytes: usize) -> Self {
+        let root = path.to_owned();
         let env = LogEnvironment {
             files: Arc::new(FileCache::new(Arc::clone(&device), 16)),
             space: Arc::new(SpaceGuard::new(Arc::clone(&device), root.clone(), 1).unwrap()),
@@ -63,7 +72,7 @@ impl Room {
             producer_expiration: Duration::from_secs(86_400),
             device,
         };
-        Self { env, directory }
+        Self { env, path: root, _directory: None }
     }
 
     fn open(
@@ -77,12 +86,11 @@ impl Room {
             partition: TopicPartition::new(topic, PartitionId::new(0)),
             topic_id: TopicId::new(Uuid::from_u128(1)).unwrap(),
         };
-        let path = self.directory.path().to_owned();
-        Log::open(&self.env, path, &name, config, checkpoint, stop)
+        Log::open(&self.env, self.path.clone(), &name, config, checkpoint, stop)
     }
 
     fn names(&self, suffix: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.directory.path()).unwrap();
+        let entries = std::fs::read_dir(&self.path).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<_> = names.filter(|name| name.ends_with(suffix)).collect();
         names.sort();
@@ -275,7 +283,7 @@ fn a_torn_end_is_cut_and_damage_of_synced_data_is_reported() {
     }
     wait_for(&told, Offset::new(10));
     log.delete();
-    let path = room.directory.path().join("00000000000000000000.log");
+    let path = room.path.join("00000000000000000000.log");
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(950).unwrap();
     let start = LogCheckpoint {

@@ -55,6 +55,7 @@ impl Log {
             config: &config,
             stop: StopKind::PowerLost,
             recovery_point,
+            must_rewrite: false,
         };
         let recovered = recovery.run(&bases).map_err(|error| self.read_error(error))?;
         self.env
