@@ -6,6 +6,7 @@ mod chaos;
 mod clients;
 mod connection;
 mod fetch;
+mod lifecycle;
 mod metadata;
 mod offsets;
 mod produce;

@@ -1,0 +1,38 @@
+# All commands in one place; `just --list` shows them. CI needs none of this: it runs `.ci/run`.
+
+set positional-arguments
+
+# Run the broker; arguments go to it.
+run *arguments:
+    cargo run --release -- "$@"
+
+# The checks that only read.
+verify:
+    .ci/verify
+
+# Write what a machine can mend.
+fix:
+    cargo fmt --all
+    cargo clippy --fix --allow-dirty --allow-staged --workspace --all-targets
+
+# Install the real clients and pass all tests.
+test:
+    tests/run
+
+# What must pass before a change lands.
+ci:
+    .ci/run
+
+# Client programs and Kafka's tools only.
+compat:
+    tests/compat/install
+    cargo build --release --locked --bin millpond
+    cargo test --release --locked -p millpond-tests --test it -- clients tools shipper
+
+# The black-box tests of one theme against Apache Kafka, which is what they are proven with.
+against-kafka theme port="19092":
+    MILLPOND_TEST_BOOTSTRAP=127.0.0.1:{{port}} cargo test --release -p millpond-tests --test it -- {{theme}}
+
+# Start one Apache Kafka node for that.
+kafka dir port="19092":
+    tests/compat/java/start-kafka {{dir}} {{port}}
