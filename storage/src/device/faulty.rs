@@ -1,7 +1,7 @@
 //! A device for tests that can lose power, kill its process, fail a chosen call and fill up.
 //!
 //! It works on real files below a root directory, so that `sendfile` and mappings work, and keeps an
-//! [`image`] of what is durable beside them. [`FaultyDevice::crash`] rewrites the root to a state
+//! `image` of what is durable beside them. [`FaultyDevice::crash`] rewrites the root to a state
 //! that the contract of [`Device`] allows after lost power, chosen by a seed. Calls are serialised;
 //! a single-threaded test with one seed is repeatable.
 //!
