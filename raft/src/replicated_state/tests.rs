@@ -1,6 +1,7 @@
 //! The group as its caller sees it, over a real directory.
 
 mod faults;
+mod model;
 
 use std::path::Path;
 use std::sync::Arc;
