@@ -9,7 +9,7 @@ use protocol::record::walk;
 use protocol::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use raft::replica::Replica;
 use storage::log::AppendBatch;
-use storage::read::{ReadRequest, RecordsPiece};
+use storage::read::{ReadRequest, ReadSource, RecordsPiece};
 
 pub(crate) const NOW: Timestamp = Timestamp::new(1_000);
 
@@ -51,7 +51,13 @@ pub(crate) fn read_visible(replica: &dyn Replica) -> Vec<Seen> {
     let (mut from, end) = (pointers.log_start_offset, pointers.high_watermark);
     let mut seen = Vec::new();
     while from < end {
-        let request = ReadRequest { from, end, bytes_max: 1 << 20, at_least_one: true };
+        let request = ReadRequest {
+            from,
+            end,
+            bytes_max: 1 << 20,
+            at_least_one: true,
+            source: ReadSource::Any,
+        };
         let records = replica.log().read_blocking(request).unwrap();
         let mut bytes = Vec::new();
         for piece in records.pieces {
