@@ -37,3 +37,52 @@ pub(crate) const fn authorize(
 ) -> bool {
     true
 }
+
+/// What the client may do to `resource`, one bit for each of Kafka's operation numbers (KIP-430).
+pub(crate) fn authorized_operations(context: &RequestContext, resource: Resource<'_>) -> i32 {
+    use Operation as O;
+    let operations: &[Operation] = match resource {
+        Resource::Topic(_) => &[
+            O::Read,
+            O::Write,
+            O::Create,
+            O::Delete,
+            O::Alter,
+            O::Describe,
+            O::DescribeConfigs,
+            O::AlterConfigs,
+        ],
+        Resource::Cluster => &[
+            O::Create,
+            O::Alter,
+            O::Describe,
+            O::ClusterAction,
+            O::DescribeConfigs,
+            O::AlterConfigs,
+            O::IdempotentWrite,
+        ],
+        Resource::Group(_) => {
+            &[O::Read, O::Delete, O::Describe, O::DescribeConfigs, O::AlterConfigs]
+        }
+    };
+    let allowed = operations.iter().filter(|operation| authorize(context, **operation, resource));
+    allowed.fold(0, |bits, operation| bits | (1 << operation.number()))
+}
+
+impl Operation {
+    /// Kafka's number.
+    const fn number(self) -> u8 {
+        match self {
+            Self::Read => 3,
+            Self::Write => 4,
+            Self::Create => 5,
+            Self::Delete => 6,
+            Self::Alter => 7,
+            Self::Describe => 8,
+            Self::ClusterAction => 9,
+            Self::DescribeConfigs => 10,
+            Self::AlterConfigs => 11,
+            Self::IdempotentWrite => 12,
+        }
+    }
+}

@@ -30,7 +30,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, error};
 
 use crate::context::{Listener, RequestContext};
-use crate::dispatch::too_new;
+use crate::handlers::api_versions::too_new;
 use crate::metrics::EdgeMetrics;
 use crate::read_buffers::ReadBuffers;
 use crate::reply::Work;

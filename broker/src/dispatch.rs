@@ -3,12 +3,7 @@
 
 use std::sync::Arc;
 
-use kafka_protocol::messages::ApiVersionsResponse;
-use kafka_protocol::messages::api_versions_response::ApiVersion;
-use protocol::api;
-use protocol::error_code::ErrorCode;
 use protocol::request::Request;
-use protocol::response::Response;
 
 use crate::broker::Broker;
 use crate::context::RequestContext;
@@ -60,19 +55,4 @@ pub(crate) fn dispatch(broker: &Arc<Broker>, context: &RequestContext, request: 
             handlers::find_coordinator::handle(broker, context, request)
         }
     }
-}
-
-/// The answer to an ApiVersions request in a version above ours, to be encoded in version 0: the
-/// client learns our versions of ApiVersions and asks again (KIP-511, behaviour 1).
-pub(crate) fn too_new() -> Response {
-    let own = api::spec(api::API_VERSIONS).expect("the table of served APIs holds ApiVersions");
-    let versions = ApiVersion::default()
-        .with_api_key(own.key)
-        .with_min_version(own.version_min)
-        .with_max_version(own.version_max);
-    Response::ApiVersions(
-        ApiVersionsResponse::default()
-            .with_error_code(ErrorCode::UnsupportedVersion.code())
-            .with_api_keys(vec![versions]),
-    )
 }

@@ -126,6 +126,11 @@ pub(crate) const fn change(error: &ChangeError) -> ErrorCode {
         ChangeError::Propose(error) => propose(error),
         ChangeError::Unclear(_) | ChangeError::NotOpenInTime => ErrorCode::RequestTimedOut,
         ChangeError::Halted => ErrorCode::KafkaStorageError,
+        ChangeError::NotAuthorized => ErrorCode::TopicAuthorizationFailed,
+        ChangeError::NotAuthorizedForCluster => ErrorCode::ClusterAuthorizationFailed,
+        ChangeError::DeletionDisabled => ErrorCode::TopicDeletionDisabled,
+        ChangeError::UnknownTopicId => ErrorCode::UnknownTopicId,
+        ChangeError::TopicName(error) => topic_name(error),
         ChangeError::Busy => ErrorCode::CoordinatorLoadInProgress,
         ChangeError::Placement(_) | ChangeError::InvalidReplicationFactor(_) => {
             ErrorCode::InvalidReplicationFactor

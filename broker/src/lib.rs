@@ -6,6 +6,7 @@ pub mod cli;
 mod clock;
 mod cluster;
 mod config;
+mod config_resource;
 mod connection;
 mod context;
 mod dispatch;
@@ -30,3 +31,5 @@ mod server;
 mod settings;
 #[cfg(test)]
 mod test_node;
+mod topic_view;
+mod wire_text;

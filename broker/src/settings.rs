@@ -6,6 +6,7 @@
 //! brokers, then as given at start, then the default of the table.
 
 mod broker;
+pub(crate) mod describe;
 mod lookup;
 mod parse;
 mod row;

@@ -1,5 +1,6 @@
 //! Why a change of the metadata did not happen, and why the cluster's metadata did not start.
 
+use protocol::topic::TopicNameError;
 use raft::replicated_state::{ProposeError, StartError};
 use storage::error::OpenError;
 
@@ -29,6 +30,21 @@ pub(crate) enum ChangeError {
     /// The change is made, but the partitions are not open yet.
     #[error("the partitions were not open in time; they will be")]
     NotOpenInTime,
+    /// The client may not do that to the topic.
+    #[error("not authorized to do this to the topic")]
+    NotAuthorized,
+    /// The client may not do that to the cluster.
+    #[error("not authorized to do this to the cluster")]
+    NotAuthorizedForCluster,
+    /// `delete.topic.enable` is false.
+    #[error("topic deletion is disabled")]
+    DeletionDisabled,
+    /// No topic has this id.
+    #[error("this server does not host a topic of this id")]
+    UnknownTopicId,
+    /// No topic may have this name.
+    #[error(transparent)]
+    TopicName(#[from] TopicNameError),
     /// The replicas have no place.
     #[error(transparent)]
     Placement(#[from] PlacementError),

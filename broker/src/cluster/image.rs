@@ -11,6 +11,7 @@ use protocol::topic::{TopicId, TopicName};
 use protocol::types::{BrokerId, LogIndex, PartitionId};
 
 use crate::settings::Values;
+use crate::settings::describe::BrokerLayers;
 
 /// Everything that the metadata group knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -105,6 +106,18 @@ impl Image {
     /// How many partitions all topics have together.
     pub(crate) fn partition_count(&self) -> usize {
         self.topics.values().map(|topic| topic.partitions.len()).sum()
+    }
+
+    /// The layers of `broker`'s settings, of which `given` were given at start.
+    pub(crate) fn setting_layers<'a>(
+        &'a self,
+        broker: BrokerId,
+        given: &'a Values,
+    ) -> BrokerLayers<'a> {
+        static NONE: Values = Values::new();
+        let scope = |scope| self.broker_settings.get(&scope).unwrap_or(&NONE);
+        let own = scope(SettingsScope::Broker(broker));
+        BrokerLayers { own, all: scope(SettingsScope::AllBrokers), given }
     }
 
     /// Settings of `broker` that were changed at run time: its own before those for all.

@@ -1,0 +1,28 @@
+//! Texts and numbers of ours in the codec's types. Copies: a response never pins a request's frame.
+
+use std::fmt::Display;
+
+use kafka_protocol::messages as m;
+use kafka_protocol::protocol::StrBytes;
+use protocol::types::BrokerId;
+
+/// A text.
+pub(crate) fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+/// The message that explains an error to people.
+#[expect(clippy::unnecessary_wraps, reason = "the fields that take it are optional")]
+pub(crate) fn message(error: &impl Display) -> Option<StrBytes> {
+    Some(StrBytes::from_string(error.to_string()))
+}
+
+/// A broker; `None` is Kafka's -1.
+pub(crate) fn broker(broker: Option<BrokerId>) -> m::BrokerId {
+    m::BrokerId(broker.map_or(-1, BrokerId::get))
+}
+
+/// Several brokers.
+pub(crate) fn brokers(brokers: &[BrokerId]) -> Vec<m::BrokerId> {
+    brokers.iter().map(|id| broker(Some(*id))).collect()
+}
