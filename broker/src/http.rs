@@ -103,7 +103,7 @@ impl Health {
         if let Some(Observed { broker, connections, partition_metrics }) = self.observed.get() {
             let memory_bytes = connections.memory.reserved_bytes();
             connections.metrics.sample(memory_bytes, connections.buffers.bytes());
-            partition_metrics.sample(&broker.partitions, &broker.fetch_sessions);
+            partition_metrics.sample(broker);
         }
         self.prometheus.render()
     }

@@ -5,9 +5,8 @@
 
 use metrics::{Gauge, Unit};
 
-use crate::fetch_session::FetchSessions;
+use crate::broker::Broker;
 use crate::metrics::{Kind, Metric, as_value, describe, gauge, metric};
-use crate::partitions::Partitions;
 
 const ONLINE: &str = "millpond_partitions_online";
 const OFFLINE: &str = "millpond_partitions_offline";
@@ -16,6 +15,7 @@ const DISK_FREE_BYTES: &str = "millpond_disk_free_bytes";
 const WRITES_REFUSED: &str = "millpond_disk_full";
 const SESSIONS: &str = "millpond_fetch_sessions";
 const SESSION_PARTITIONS: &str = "millpond_fetch_session_partitions";
+const RESPONSE_MEMORY_BYTES: &str = "millpond_response_memory_bytes";
 
 /// Every metric of this file.
 pub(crate) const METRICS: &[Metric] = &[
@@ -36,6 +36,12 @@ pub(crate) const METRICS: &[Metric] = &[
     ),
     metric(SESSIONS, Kind::Gauge, Unit::Count, "Incremental fetch sessions."),
     metric(SESSION_PARTITIONS, Kind::Gauge, Unit::Count, "Partitions in all fetch sessions."),
+    metric(
+        RESPONSE_MEMORY_BYTES,
+        Kind::Gauge,
+        Unit::Bytes,
+        "Records in memory that fetch responses hold until their clients have taken them.",
+    ),
 ];
 
 /// The handles.
@@ -47,6 +53,7 @@ pub(crate) struct PartitionMetrics {
     writes_refused: Gauge,
     sessions: Gauge,
     session_partitions: Gauge,
+    response_memory_bytes: Gauge,
 }
 
 impl PartitionMetrics {
@@ -62,11 +69,13 @@ impl PartitionMetrics {
             writes_refused: gauge(WRITES_REFUSED),
             sessions: gauge(SESSIONS),
             session_partitions: gauge(SESSION_PARTITIONS),
+            response_memory_bytes: gauge(RESPONSE_MEMORY_BYTES),
         }
     }
 
     /// Reads everything off.
-    pub(crate) fn sample(&self, partitions: &Partitions, fetch_sessions: &FetchSessions) {
+    pub(crate) fn sample(&self, broker: &Broker) {
+        let partitions = &broker.partitions;
         let open = partitions.online();
         let failed = open.iter().filter(|partition| !partition.replica.leadership().is_local);
         let failed = failed.count();
@@ -76,9 +85,10 @@ impl PartitionMetrics {
         self.log_bytes.set(bytes(log_bytes));
         self.disk_free_bytes.set(bytes(partitions.data_dir().free_bytes()));
         self.writes_refused.set(as_value(usize::from(partitions.data_dir().is_full())));
-        let (sessions, session_partitions) = fetch_sessions.counts();
+        let (sessions, session_partitions) = broker.fetch_sessions.counts();
         self.sessions.set(as_value(sessions));
         self.session_partitions.set(as_value(session_partitions));
+        self.response_memory_bytes.set(as_value(broker.response_memory.held_bytes()));
     }
 }
 

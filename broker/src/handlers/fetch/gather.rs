@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
-use protocol::topic::TopicName;
 use protocol::types::Offset;
 use raft::replica::{Leadership, ReplicaPointers};
 use storage::read::{ReadRequest, ReadSource, Records};
@@ -77,11 +76,7 @@ pub(super) struct Pass {
 }
 
 /// What was found in one partition.
-pub(super) struct Look {
-    /// The topic's name, where it is known.
-    pub(super) topic: Option<TopicName>,
-    pub(super) result: Result<Seen, Refused>,
-}
+pub(super) struct Look(pub(super) Result<Seen, Refused>);
 
 /// A partition that could be read.
 pub(super) struct Seen {
@@ -128,7 +123,7 @@ impl From<ReadRefusal> for Refused {
 impl Look {
     /// As the session sees it.
     pub(super) fn finding(&self) -> Finding {
-        match &self.result {
+        match &self.0 {
             Ok(seen) if seen.diverging.is_none() => Finding::Seen {
                 high_watermark: seen.pointers.high_watermark,
                 log_start_offset: seen.pointers.log_start_offset,
@@ -141,9 +136,7 @@ impl Look {
 
     /// Registers for the next change; `false` if there has been one since the look.
     pub(super) fn register(&self, watch: &Arc<Watch>, slot: Slot) -> bool {
-        self.result
-            .as_ref()
-            .is_ok_and(|seen| seen.partition.waiters().watch(watch, slot, seen.version))
+        self.0.as_ref().is_ok_and(|seen| seen.partition.waiters().watch(watch, slot, seen.version))
     }
 }
 
@@ -181,14 +174,14 @@ impl Fetch {
         let (mut bytes, mut is_urgent) = (0, false);
         for candidate in &handed_out.candidates {
             let look = self.look_at(&image, candidate, &mut remaining).await;
-            match &look.result {
+            match &look {
                 Ok(seen) => {
                     bytes += seen.records.bytes;
                     is_urgent |= seen.diverging.is_some();
                 }
                 Err(_) => is_urgent = true,
             }
-            looks.push(look);
+            looks.push(Look(look));
         }
         Pass { handed_out, looks, bytes, is_urgent }
     }
@@ -198,25 +191,18 @@ impl Fetch {
         image: &Image,
         candidate: &Candidate,
         remaining: &mut Remaining,
-    ) -> Look {
+    ) -> Result<Seen, Refused> {
         let topic_ref = match &candidate.topic {
             TopicKey::Name(name) => TopicRef::Name(name),
             TopicKey::Id(id) => TopicRef::Id(*id),
         };
-        let topic = match resolve::topic(image, topic_ref) {
-            Ok(topic) => topic,
-            Err(error) => return Look { topic: None, result: Err(error.into()) },
-        };
-        let name = Some(topic.name.clone());
+        let topic = resolve::topic(image, topic_ref)?;
         if !authorize(&self.context, Operation::Read, Resource::Topic(topic.name.as_str())) {
-            let refused = ErrorCode::TopicAuthorizationFailed.into();
-            return Look { topic: name, result: Err(refused) };
+            return Err(ErrorCode::TopicAuthorizationFailed.into());
         }
-        let result = match resolve::partition(&self.broker.partitions, topic, candidate.partition) {
-            Ok((_, partition)) => self.read(partition, candidate, remaining).await,
-            Err(error) => Err(error.into()),
-        };
-        Look { topic: name, result }
+        let (_, partition) =
+            resolve::partition(&self.broker.partitions, topic, candidate.partition)?;
+        self.read(partition, candidate, remaining).await
     }
 
     async fn read(

@@ -110,7 +110,7 @@ impl Topics {
         if fetch.context.api_version < LEADER_HINTS_SINCE {
             return None;
         }
-        let Err(Refused { leadership: Some(leadership), .. }) = look.result else { return None };
+        let Err(Refused { leadership: Some(leadership), .. }) = look.0 else { return None };
         let LeaderHint { leader, leader_epoch, endpoint } =
             resolve::leader_hint(&fetch.broker, &fetch.context, leadership)?;
         let leader = leader.get();
@@ -148,7 +148,7 @@ fn partition_reply(
         preferred_read_replica: -1,
         records: None,
     };
-    match look.result {
+    match look.0 {
         Ok(seen) => {
             reply.high_watermark = seen.pointers.high_watermark.get();
             reply.last_stable_offset = seen.pointers.last_stable_offset.get();
