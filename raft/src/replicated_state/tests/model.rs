@@ -145,3 +145,40 @@ async fn a_crash_leaves_the_log_as_it_was_after_some_step() {
         }
     }
 }
+
+/// The first entry of a torn round is unreadable, those behind it are whole. Were they not cut, a
+/// round that fits exactly into the place of the first would bring them back.
+#[tokio::test]
+async fn what_is_torn_never_comes_back() {
+    const OLD_BYTES: usize = 30;
+    const ROUND_FRAME_BYTES: usize = 17;
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join(DIRECTORY);
+    let path = directory.join(JOURNAL);
+    let device: Arc<dyn Device> = Arc::new(OsDevice);
+    make_directory(&*device, &directory).unwrap();
+    let frames = |command_bytes: usize, indexes: std::ops::Range<u64>| {
+        let mut frames = Vec::new();
+        for index in indexes {
+            let log_id = LogId::new(CommittedLeaderId::new(1), index);
+            let payload = EntryPayload::normal(Command(vec![b'x'; command_bytes].into()));
+            Record::Entry(Entry::new(log_id, payload)).encode(&mut frames);
+        }
+        frames
+    };
+    let (journal, _) = Journal::open(Arc::clone(&device), &path).unwrap();
+    journal.save(frames(OLD_BYTES, 0..3)).await.unwrap();
+    journal.close().await;
+    let mut bytes = std::fs::read(&path).unwrap();
+    let first_entry = bytes.len() - frames(OLD_BYTES, 0..3).len();
+    bytes[first_entry] ^= 1;
+    storage::checkpoint::write_atomic(&*device, &path, &bytes).unwrap();
+
+    let (journal, log) = Journal::open(Arc::clone(&device), &path).unwrap();
+    assert_eq!(content(&log), []);
+    journal.save(frames(OLD_BYTES - ROUND_FRAME_BYTES, 0..1)).await.unwrap();
+    journal.close().await;
+    let (journal, log) = Journal::open(device, &path).unwrap();
+    assert_eq!(log.records().count(), 1);
+    journal.close().await;
+}
