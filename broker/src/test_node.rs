@@ -102,7 +102,8 @@ impl TestNode {
             broker_id,
             directory_id: Uuid::from_u128(1),
         };
-        let data_dir = DataDir::open_with_device(device, directory.path(), config, identity);
+        let path = directory.path().join("data");
+        let data_dir = DataDir::open_with_device(device, &path, config, identity);
         let data_dir = Arc::new(data_dir.unwrap());
         let settings = Arc::new(BrokerSettings::new(Values::new()).unwrap());
         let partitions = Arc::new(Partitions::new(data_dir.clone(), broker_id));
