@@ -196,6 +196,8 @@ impl ReplicatedState {
             group.shutdown().await;
             return Err(StartError::Raft(cause));
         }
+        // A start on a full disk fails and says so; from here on the group waits for space.
+        group.inner.journal.set_patient(true);
         Ok(group)
     }
 
@@ -279,7 +281,7 @@ impl ReplicatedState {
     pub async fn shutdown(&self) {
         let Inner { raft, journal, snapshot_file, closing, .. } = &*self.inner;
         closing.store(true, Ordering::Release);
-        journal.give_up_waiting();
+        journal.set_patient(false);
         if let Err(error) = raft.shutdown().await {
             tracing::error!(%error, "Raft's core did not stop as it should");
         }

@@ -7,8 +7,8 @@
 //! entry before it is, which is the order that Raft asks for.
 //!
 //! One thread owns the file. It takes everything that waits, writes it as one round, syncs once, and
-//! answers: of the appends only the newest, which stands for all before it. A full disk is waited
-//! out. Any other failed write and any failed sync is final: everything that waits is answered with
+//! answers: of the appends only the newest, which stands for all before it. Between start and
+//! shutdown of the group a full disk is waited out. Any other failed write and any failed sync is final: everything that waits is answered with
 //! the failure, and the thread ends.
 
 use std::io;
@@ -62,8 +62,9 @@ pub(crate) struct Journal {
 struct State {
     failure: OnceLock<String>,
     bytes: std::sync::atomic::AtomicU64,
-    closing: Mutex<bool>,
-    closing_changed: Condvar,
+    /// Whether a full disk is waited out.
+    is_patient: Mutex<bool>,
+    patience_changed: Condvar,
 }
 
 impl Journal {
@@ -115,10 +116,11 @@ impl Journal {
         self.state.failure.get()
     }
 
-    /// From now on a full disk is not waited for. What waits already is answered with the failure.
-    pub(crate) fn give_up_waiting(&self) {
-        *self.state.closing.lock() = true;
-        self.state.closing_changed.notify_all();
+    /// Whether a full disk is waited out from now on. If not, what waits already is answered with
+    /// the failure. A new journal does not wait.
+    pub(crate) fn set_patient(&self, is_patient: bool) {
+        *self.state.is_patient.lock() = is_patient;
+        self.state.patience_changed.notify_all();
     }
 
     /// Finishes what was handed over and closes the file.
@@ -149,13 +151,13 @@ impl State {
         metrics::journal_bytes(bytes);
     }
 
-    /// Waits for space; false if the journal closes instead.
+    /// Waits until another try may be due; false if none is wanted.
     fn wait_for_space(&self) -> bool {
-        let mut closing = self.closing.lock();
-        if !*closing {
-            self.closing_changed.wait_for(&mut closing, FULL_DISK_RETRY);
+        let mut is_patient = self.is_patient.lock();
+        if *is_patient {
+            self.patience_changed.wait_for(&mut is_patient, FULL_DISK_RETRY);
         }
-        !*closing
+        *is_patient
     }
 }
 
@@ -279,18 +281,18 @@ impl Drop for Round {
     }
 }
 
-/// Repeats `attempt` while the disk is full and nobody closes the journal.
+/// Repeats `attempt` while the disk is full and that is to be waited out.
 fn patiently(state: &State, mut attempt: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     let mut warned = false;
     loop {
         match attempt() {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                if !state.wait_for_space() {
+                    return Err(error);
+                }
                 if !warned {
                     tracing::warn!("the metadata journal waits: the disk is full");
                     warned = true;
-                }
-                if !state.wait_for_space() {
-                    return Err(error);
                 }
             }
             outcome => return outcome,

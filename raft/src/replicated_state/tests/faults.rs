@@ -147,3 +147,16 @@ async fn a_shutdown_does_not_wait_for_a_full_disk() {
     assert_eq!(commands.all(), ["before"]);
     group.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_start_on_a_full_disk_fails_and_names_the_file() {
+    let root = tempfile::tempdir().unwrap();
+    let device = FaultyDevice::new(root.path()).unwrap();
+    start_faulty(&device, root.path()).await.0.shutdown().await;
+    let journal = root.path().join(DIRECTORY).join(JOURNAL);
+    device.set_capacity_bytes(Some(std::fs::metadata(&journal).unwrap().len()));
+    let full: Arc<dyn Device> = device.clone();
+    let starting = start_on(&full, root.path(), REPLICA);
+    let error = tokio::time::timeout(PATIENCE, starting).await.unwrap().err().unwrap();
+    assert!(error.to_string().contains(&*journal.to_string_lossy()), "{error}");
+}
