@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::exit::EXITS;
@@ -85,6 +84,9 @@ fn split(option: &Opt, text: &str) -> Vec<String> {
 }
 
 fn flag_texts(option: &Opt, matches: &ArgMatches) -> Option<Vec<String>> {
+    if option.is_switch() {
+        return matches.get_flag(option.name).then(|| vec!["true".to_owned()]);
+    }
     Some(matches.get_many::<String>(option.name)?.cloned().collect())
 }
 
@@ -102,6 +104,7 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(exit_help())
+        .next_line_help(true)
         .subcommand(config)
         .args(OPTIONS.iter().chain(FILES).chain([&SET]).map(argument))
 }
@@ -117,13 +120,7 @@ fn argument(option: &'static Opt) -> Arg {
         .global(true)
         .help(format!("{} [{environment}{default}]", option.help));
     if option.is_switch() {
-        // `--insecure` alone says yes; in the environment it needs a value.
-        return argument
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("true")
-            .hide_possible_values(true)
-            .value_parser(PossibleValuesParser::new(["true", "false"]));
+        return argument.action(ArgAction::SetTrue);
     }
     let action = if option.repeats { ArgAction::Append } else { ArgAction::Set };
     argument.value_name(option.value_name).action(action)
