@@ -1,10 +1,11 @@
 //! The one question that every handler asks before it acts.
 
+use tracing::trace;
+
 use crate::context::RequestContext;
 
 /// What a client wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "Kafka's names of operations")]
 pub(crate) enum Operation {
     Read,
     Write,
@@ -30,11 +31,13 @@ pub(crate) enum Resource<'a> {
 }
 
 /// Whether the client may. Until users and rules exist, everybody may.
-pub(crate) const fn authorize(
-    _context: &RequestContext,
-    _operation: Operation,
-    _resource: Resource<'_>,
+pub(crate) fn authorize(
+    context: &RequestContext,
+    operation: Operation,
+    resource: Resource<'_>,
 ) -> bool {
+    let RequestContext { principal, client_id, connection_id, .. } = context;
+    trace!(%principal, ?client_id, connection_id, ?operation, ?resource, "allowed");
     true
 }
 

@@ -24,7 +24,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Inputs, example, show};
 use crate::http::Health;
 use crate::lifecycle::Running;
-use crate::metrics::SECONDS_BUCKETS;
+use crate::metrics::{SECONDS_BUCKETS, tables};
 use arguments::{Arguments, Task};
 use banner::Banner;
 use exit::Exit;
@@ -125,6 +125,7 @@ fn install_metrics() -> anyhow::Result<PrometheusHandle> {
     let recorder = builder?.build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)?;
+    tables::register_all();
     Ok(handle)
 }
 

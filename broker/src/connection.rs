@@ -267,9 +267,9 @@ async fn conclude(shared: &Shared, connection: &Connection, end: ReadEnd) {
             shared.metrics.refused();
             shared.warnings.log(&refusal, &listener.name, peer);
             if let Some(farewell) = refusal.farewell(&shared.http_address)
-                && let Err(end) = send_farewell(&connection.stream, farewell).await
+                && let Err(error) = send_farewell(&connection.stream, farewell).await
             {
-                debug!(peer, connection = id, ?end, "the client did not take the hint");
+                debug!(peer, connection = id, %error, "the client did not take the hint");
             }
         }
     }
@@ -285,8 +285,8 @@ fn log_write_end(connection: &Connection, ended: Option<Result<WriteEnd, JoinErr
         Some(Ok(WriteEnd::Encode(error))) => {
             error!(peer, connection = id, %error, "a response cannot be encoded");
         }
-        Some(Ok(WriteEnd::Send(end))) => {
-            debug!(peer, connection = id, ?end, "responses cannot be sent");
+        Some(Ok(WriteEnd::Send(error))) => {
+            debug!(peer, connection = id, %error, "responses cannot be sent");
         }
         Some(Err(error)) => error!(peer, connection = id, %error, "the response writer failed"),
     }

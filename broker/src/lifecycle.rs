@@ -20,7 +20,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use protocol::types::BrokerId;
 use storage::data_dir::{DataDir, Identity};
 use storage::error::OpenError;
-use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::task::{JoinSet, spawn_blocking};
 use tracing::info;
 use uuid::Uuid;
 
@@ -122,11 +122,6 @@ impl Running {
                 Err(error)
             }
         }
-    }
-
-    /// The broker.
-    pub(crate) const fn broker(&self) -> &Arc<Broker> {
-        &self.broker
     }
 
     /// The data directory.
@@ -241,7 +236,7 @@ fn bind_all(listeners: &[ListenerConfig]) -> Result<Vec<(BoundPort, Arc<Listener
         let told = Listener {
             name: config.name.clone(),
             advertised_host: config.advertised_host.clone(),
-            advertised_port: config.advertised_port.unwrap_or(port.address.port()),
+            advertised_port: config.advertised_port.unwrap_or_else(|| port.address.port()),
         };
         Ok((port, Arc::new(told)))
     };

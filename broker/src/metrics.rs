@@ -3,6 +3,8 @@
 //! Every metric of the table shows from the first scrape on. Handles are made once; recording never
 //! formats a label and never takes a lock. Storage and raft keep tables of their own.
 
+pub(crate) mod tables;
+
 use std::time::Duration;
 
 use metrics::{
@@ -128,11 +130,8 @@ pub(crate) struct ApiMetrics {
 }
 
 impl EdgeMetrics {
-    /// Describes and registers every row of the table with the recorder that is installed.
+    /// Makes the handles with the recorder that is installed.
     pub(crate) fn new() -> Self {
-        for row in METRICS {
-            describe(row);
-        }
         gauge(BUILD_INFO, vec![Label::new("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
         let keys = api::SERVED.last().map_or(0..=0, |last| 0..=last.key);
         Self {

@@ -6,7 +6,7 @@
 use metrics::{Gauge, Unit};
 
 use crate::broker::Broker;
-use crate::metrics::{Kind, Metric, as_value, describe, gauge, metric};
+use crate::metrics::{Kind, Metric, as_value, gauge, metric};
 
 const ONLINE: &str = "millpond_partitions_online";
 const OFFLINE: &str = "millpond_partitions_offline";
@@ -57,9 +57,8 @@ pub(crate) struct PartitionMetrics {
 }
 
 impl PartitionMetrics {
-    /// Describes and registers every row of the table with the recorder that is installed.
+    /// Makes the handles with the recorder that is installed.
     pub(crate) fn new() -> Self {
-        METRICS.iter().for_each(describe);
         let gauge = |name| gauge(name, Vec::new());
         Self {
             online: gauge(ONLINE),

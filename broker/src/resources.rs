@@ -78,7 +78,7 @@ fn free_bytes_min(disk_bytes: Option<u64>) -> u64 {
 
 /// The size of the disk that `path` is on, or will be on.
 fn disk_bytes(path: &Path) -> Option<u64> {
-    let existing = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    let existing = path.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("."));
     let disk = rustix::fs::statvfs(existing).ok()?;
     Some(disk.f_blocks.saturating_mul(disk.f_frsize))
 }

@@ -31,13 +31,16 @@ pub(super) struct Outbox {
 }
 
 /// Why the outbox could not be emptied.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum SendEnd {
     /// The client took nothing for [`STALL_MAX`].
+    #[error("the client took nothing for {} s", STALL_MAX.as_secs())]
     Stalled,
     /// A segment file ended before the records that were promised from it.
+    #[error("a segment file ended within promised records")]
     FileEnded,
     /// The socket or a file failed.
+    #[error(transparent)]
     Failed(io::Error),
 }
 
