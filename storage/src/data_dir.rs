@@ -389,6 +389,7 @@ fn environment(
     Ok(LogEnvironment {
         device: Arc::clone(device),
         files: Arc::new(FileCache::new(Arc::clone(device), config.open_files_max)),
+        mapped_indexes: Arc::default(),
         space: Arc::new(space),
         flusher: Flusher::start(Arc::clone(device), path, config.pending_bytes_max),
         tail_cache: Arc::new(TailCache::new(config.tail_cache_bytes_max)),

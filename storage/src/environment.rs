@@ -8,6 +8,7 @@ use protocol::types::Offset;
 use crate::device::Device;
 use crate::file_cache::FileCache;
 use crate::flusher::Flusher;
+use crate::mapped_indexes::MappedIndexes;
 use crate::space::SpaceGuard;
 use crate::tail_cache::TailCache;
 
@@ -18,6 +19,8 @@ pub(crate) struct LogEnvironment {
     pub(crate) device: Arc<dyn Device>,
     /// Open files of all logs.
     pub(crate) files: Arc<FileCache>,
+    /// The mapped ones among their indexes.
+    pub(crate) mapped_indexes: Arc<MappedIndexes>,
     /// Lets appends in while the disk has space.
     pub(crate) space: Arc<SpaceGuard>,
     /// Writes and syncs for all logs of the disk.

@@ -20,8 +20,8 @@ use crate::error::OpenError;
 use crate::producer_snapshot;
 use crate::scan::{Found, SWEEP_WINDOW_BYTES, Scan, ScanError, Wait, as_u64};
 use crate::segment::{
-    self, ActiveIndex, LOG_SUFFIX, NewestRecord, OFFSET_INDEX_SUFFIX, SUFFIXES, Segment,
-    TIME_INDEX_SUFFIX, parse_file_name,
+    self, ActiveIndex, LOG_SUFFIX, NewestRecord, RAFT_ONLY_SUFFIX, SUFFIXES, Segment,
+    parse_file_name,
 };
 
 /// Stands in the directory of a log whose write or sync has failed, until the next recovery. The page
@@ -63,9 +63,8 @@ impl Listing {
             } else if name.ends_with(DELETED_SUFFIX) || name.ends_with(TEMPORARY_SUFFIX) {
                 listing.leftovers.push(directory.join(name));
             } else {
-                let index_of = |suffix| parse_file_name(name, suffix);
-                let base_offset =
-                    index_of(OFFSET_INDEX_SUFFIX).or_else(|| index_of(TIME_INDEX_SUFFIX));
+                let index_of = |suffix: &&str| parse_file_name(name, suffix);
+                let base_offset = SUFFIXES.iter().find_map(index_of);
                 indexes.extend(base_offset.map(|base_offset| (base_offset, directory.join(name))));
             }
         }
@@ -230,15 +229,13 @@ impl Recovery<'_> {
         }
         let end_offset = sweep.next_offset;
         segment.reset(sweep.position, sweep.newest, sweep.first_timestamp, sweep.index);
+        self.save_raft_only(&segment)?;
         Ok(Swept { segment, end_offset, was_cut })
     }
 
     fn sync(&self, file: &dyn DeviceFile, path: &Path, was_cut: bool) -> Result<(), OpenError> {
         let synced = if was_cut { file.sync_all() } else { file.sync_data() };
-        synced.map_err(|cause| {
-            mark_failed(self.env, self.directory);
-            io_error(path, "sync")(cause)
-        })
+        synced.map_err(io_error(path, "sync"))
     }
 
     /// Replaces the file by a synced copy of its first `bytes`.
@@ -266,6 +263,20 @@ impl Recovery<'_> {
         device.rename(&copy_path, path).map_err(io_error(path, "rename"))?;
         self.env.files.forget(path);
         device.sync_dir(self.directory).map_err(io_error(self.directory, "sync"))
+    }
+
+    /// Makes the places of Raft-only entries durable, as they are by what was read.
+    fn save_raft_only(&self, segment: &Segment) -> Result<(), OpenError> {
+        let path = segment.sibling(RAFT_ONLY_SUFFIX);
+        let saved = match segment.save_raft_only(self.env) {
+            Ok(Some((_, file))) => file.sync_all(),
+            Ok(None) => match self.env.device.remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                Ok(()) | Err(_) => Ok(()),
+            },
+            Err(error) => Err(error),
+        };
+        saved.map_err(io_error(&path, "write"))
     }
 
     /// The synced part must be there as a whole, without a gap between segments.

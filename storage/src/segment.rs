@@ -4,6 +4,7 @@
 //! <20-digit base offset>.log        v2 batches one after the other, nothing else
 //!                      .index       see `offset_index`
 //!                      .timeindex   see `time_index`
+//!                      .raftonly    see `raft_only`; most segments have none
 //! ```
 //! The last segment of a log is active: its index rows are in memory and go to their files lazily.
 //! All others are closed: their files change no more, and lookups go through a mapping.
@@ -20,49 +21,46 @@ use protocol::types::{Offset, Timestamp};
 
 use crate::checkpoint;
 use crate::config::LogConfig;
-use crate::device::OpenMode;
+use crate::device::{DeviceFile, OpenMode};
 use crate::environment::LogEnvironment;
 use crate::error::OpenError;
 use crate::mmap::Mapping;
-use crate::offset_index::{self, OffsetRow, OffsetRows, relative};
+use crate::offset_index::{self, relative};
+use crate::raft_only::{self, RaftOnlyRows};
 use crate::scan::as_u64;
 use crate::time_index::{self, TimeRow, TimeRows};
+
+mod active_index;
+
+use active_index::newest_of;
+pub(crate) use active_index::{ActiveIndex, NewestRecord};
 
 /// What the names of a segment's files end with.
 pub(crate) const LOG_SUFFIX: &str = ".log";
 pub(crate) const OFFSET_INDEX_SUFFIX: &str = ".index";
 pub(crate) const TIME_INDEX_SUFFIX: &str = ".timeindex";
+pub(crate) const RAFT_ONLY_SUFFIX: &str = ".raftonly";
 /// All of them, the log itself last, so that a segment whose log is there may lack an index but not
 /// the other way round.
-pub(crate) const SUFFIXES: [&str; 3] = [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, LOG_SUFFIX];
+pub(crate) const SUFFIXES: [&str; 4] =
+    [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, RAFT_ONLY_SUFFIX, LOG_SUFFIX];
 
 /// Rows that may wait in memory until they are written to the index files.
 const UNSAVED_ROWS_MAX: usize = 512;
-
-/// The largest timestamp of a segment and the last offset of the batch that holds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NewestRecord {
-    pub(crate) timestamp: Timestamp,
-    pub(crate) last_offset: Offset,
-}
-
-/// The index of an active segment.
-#[derive(Debug, Default)]
-pub(crate) struct ActiveIndex {
-    pub(crate) offsets: OffsetRows,
-    pub(crate) times: TimeRows,
-    saved_offsets: usize,
-    saved_times: usize,
-    bytes_since_row: u32,
-}
 
 #[derive(Debug)]
 enum Index {
     /// Active, but its files were not read yet.
     Unread,
     Active(ActiveIndex),
-    /// Closed; mapped when first needed.
-    Closed(Option<Arc<Mapping>>),
+    /// Closed; read when first needed.
+    Closed(Option<ClosedIndex>),
+}
+
+#[derive(Debug)]
+struct ClosedIndex {
+    offsets: Mapping,
+    raft_only: RaftOnlyRows,
 }
 
 #[derive(Debug)]
@@ -226,17 +224,27 @@ impl Segment {
         };
         let row = match &self.state.lock().index {
             Index::Active(active) => active.offsets.floor(wanted),
-            Index::Closed(Some(map)) => offset_index::floor_of_file(map, wanted),
+            Index::Closed(Some(index)) => offset_index::floor_of_file(&index.offsets, wanted),
             Index::Unread | Index::Closed(None) => return Hint::NotLoaded,
         };
         Hint::Position(row.map_or(0, |row| row.position))
+    }
+
+    /// Where the first Raft-only entry behind `position` starts. The index must be loaded.
+    pub(crate) fn raft_only_after(&self, position: u64) -> Option<u64> {
+        match &self.state.lock().index {
+            Index::Active(active) => active.raft_only.next_after(position),
+            Index::Closed(Some(index)) => index.raft_only.next_after(position),
+            // Given up a moment ago: the caller had it, and reads no further than one batch now.
+            Index::Unread | Index::Closed(None) => Some(position),
+        }
     }
 
     /// Reads the index from the disk unless it is in memory. Blocks.
     ///
     /// # Errors
     /// [`OpenError::Io`].
-    pub(crate) fn load(&self, env: &LogEnvironment) -> Result<(), OpenError> {
+    pub(crate) fn load(self: &Arc<Self>, env: &LogEnvironment) -> Result<(), OpenError> {
         let (is_active, bytes) = {
             let state = self.state.lock();
             match state.index {
@@ -247,20 +255,31 @@ impl Segment {
             }
         };
         if is_active {
-            let active = ActiveIndex::read(env, self, bytes)?;
-            let mut state = self.state.lock();
-            if matches!(state.index, Index::Unread) {
-                state.newest = Some(active.newest(self.base_offset));
-                state.index = Index::Active(active);
-            }
-            return Ok(());
+            return self.load_active(env, bytes);
         }
-        let map = self.map(env)?;
+        let closed = self.read_closed(env)?;
         let newest = self.read_newest(env)?;
+        let mut is_mapped = false;
+        {
+            let mut state = self.state.lock();
+            state.newest.get_or_insert(newest);
+            if let Index::Closed(slot @ None) = &mut state.index {
+                *slot = Some(closed);
+                is_mapped = true;
+            }
+        }
+        if is_mapped {
+            env.mapped_indexes.mapped(self);
+        }
+        Ok(())
+    }
+
+    fn load_active(&self, env: &LogEnvironment, bytes: u32) -> Result<(), OpenError> {
+        let active = ActiveIndex::read(env, self, bytes)?;
         let mut state = self.state.lock();
-        state.newest.get_or_insert(newest);
-        if let Index::Closed(slot) = &mut state.index {
-            slot.get_or_insert(map);
+        if matches!(state.index, Index::Unread) {
+            state.newest = Some(active.newest(self.base_offset));
+            state.index = Index::Active(active);
         }
         Ok(())
     }
@@ -269,7 +288,7 @@ impl Segment {
     ///
     /// # Errors
     /// [`OpenError::Io`].
-    pub(crate) fn load_newest(&self, env: &LogEnvironment) -> Result<(), OpenError> {
+    pub(crate) fn load_newest(self: &Arc<Self>, env: &LogEnvironment) -> Result<(), OpenError> {
         let is_unread = matches!(self.state.lock().index, Index::Unread);
         if is_unread {
             return self.load(env);
@@ -279,14 +298,16 @@ impl Segment {
         Ok(())
     }
 
-    fn map(&self, env: &LogEnvironment) -> Result<Arc<Mapping>, OpenError> {
+    fn read_closed(&self, env: &LogEnvironment) -> Result<ClosedIndex, OpenError> {
         let path = self.sibling(OFFSET_INDEX_SUFFIX);
         let failed = |operation| {
             let path = path.clone();
             move |cause| OpenError::Io { path, operation, cause }
         };
         let file = env.device.open(&path, OpenMode::Create).map_err(failed("open"))?;
-        Ok(Arc::new(Mapping::open(file.std_file()).map_err(failed("map"))?))
+        let offsets = Mapping::open(file.std_file()).map_err(failed("map"))?;
+        let raft_only = checkpoint::read_whole(&*env.device, &self.sibling(RAFT_ONLY_SUFFIX))?;
+        Ok(ClosedIndex { offsets, raft_only: RaftOnlyRows::decode(&raft_only.unwrap_or_default()) })
     }
 
     /// The last row of the time index tells the largest timestamp of a closed segment.
@@ -327,21 +348,18 @@ impl Segment {
     /// # Errors
     /// The operating system's. The rows stay in memory and are written another time.
     pub(crate) fn save_index(&self, env: &LogEnvironment, all: bool) -> io::Result<()> {
-        let (offsets, times, offsets_at, times_at, counts) = {
+        let (offsets, times, saved, rows) = {
             let state = self.state.lock();
             let Index::Active(active) = &state.index else { return Ok(()) };
-            let unsaved = active.offsets.len() - active.saved_offsets;
-            if !all && unsaved < UNSAVED_ROWS_MAX {
+            let (saved, rows) = (active.saved, active.rows());
+            if !all && rows.offsets - saved.offsets < UNSAVED_ROWS_MAX {
                 return Ok(());
             }
-            (
-                active.offsets.encode_from(active.saved_offsets),
-                active.times.encode_from(active.saved_times),
-                active.saved_offsets * offset_index::ROW_BYTES,
-                active.saved_times * time_index::ROW_BYTES,
-                (active.offsets.len(), active.times.len()),
-            )
+            let offsets = active.offsets.encode_from(saved.offsets);
+            (offsets, active.times.encode_from(saved.times), saved, rows)
         };
+        let offsets_at = saved.offsets * offset_index::ROW_BYTES;
+        let times_at = saved.times * time_index::ROW_BYTES;
         for (suffix, bytes, at) in
             [(OFFSET_INDEX_SUFFIX, offsets, offsets_at), (TIME_INDEX_SUFFIX, times, times_at)]
         {
@@ -350,14 +368,43 @@ impl Segment {
                 file.write_at(&bytes, as_u64(at))?;
             }
         }
-        let mut state = self.state.lock();
-        if let Index::Active(active) = &mut state.index {
-            (active.saved_offsets, active.saved_times) = counts;
+        if let Index::Active(active) = &mut self.state.lock().index {
+            (active.saved.offsets, active.saved.times) = (rows.offsets, rows.times);
         }
         Ok(())
     }
 
-    /// Brings both index files to what Kafka's tools expect of a closed segment: every row, the
+    /// Writes the places of new Raft-only entries; returns the file to be synced, if there are any.
+    ///
+    /// # Errors
+    /// The operating system's. The log must not go on: reads would send such entries to clients.
+    pub(crate) fn save_raft_only(
+        &self,
+        env: &LogEnvironment,
+    ) -> io::Result<Option<(PathBuf, Arc<dyn DeviceFile>)>> {
+        let (bytes, at, count) = {
+            let state = self.state.lock();
+            let Index::Active(active) = &state.index else { return Ok(None) };
+            let (saved, count) = (active.saved.raft_only, active.raft_only.len());
+            if saved == count {
+                return Ok(None);
+            }
+            (active.raft_only.encode_from(saved), saved * raft_only::ROW_BYTES, count)
+        };
+        let path = self.sibling(RAFT_ONLY_SUFFIX);
+        let file = env.files.open(&path, OpenMode::Create)?;
+        if at == 0 {
+            file.set_len(0)?;
+            env.device.sync_dir(path.parent().expect("a segment stands in a directory"))?;
+        }
+        file.write_at(&bytes, as_u64(at))?;
+        if let Index::Active(active) = &mut self.state.lock().index {
+            active.saved.raft_only = count;
+        }
+        Ok(Some((path, file)))
+    }
+
+    /// Brings the index files to what Kafka's tools expect of a closed segment: every row, the
     /// largest timestamp last, nothing behind, synced.
     ///
     /// # Errors
@@ -371,15 +418,15 @@ impl Segment {
             }
         }
         self.save_index(env, true)?;
-        let lengths = {
+        let rows = {
             let state = self.state.lock();
             let Index::Active(active) = &state.index else { return Ok(()) };
-            [
-                (OFFSET_INDEX_SUFFIX, active.offsets.len() * offset_index::ROW_BYTES),
-                (TIME_INDEX_SUFFIX, active.times.len() * time_index::ROW_BYTES),
-            ]
+            active.rows()
         };
-        for (suffix, bytes) in lengths {
+        for (suffix, bytes) in [
+            (OFFSET_INDEX_SUFFIX, rows.offsets * offset_index::ROW_BYTES),
+            (TIME_INDEX_SUFFIX, rows.times * time_index::ROW_BYTES),
+        ] {
             let file = env.files.open(&self.sibling(suffix), OpenMode::Create)?;
             if file.size()? != as_u64(bytes) {
                 file.set_len(as_u64(bytes))?;
@@ -425,82 +472,6 @@ impl State {
         let newest = self.newest.get_or_insert_with(|| active.newest(base_offset));
         active.note(base_offset, position, header, interval_bytes, newest);
     }
-}
-
-impl ActiveIndex {
-    /// What the index files hold of the first `bytes` of the segment.
-    fn read(env: &LogEnvironment, segment: &Segment, bytes: u32) -> Result<Self, OpenError> {
-        let read = |suffix| checkpoint::read_whole(&*env.device, &segment.sibling(suffix));
-        let mut offsets = OffsetRows::decode(&read(OFFSET_INDEX_SUFFIX)?.unwrap_or_default());
-        offsets.truncate(bytes);
-        let times = TimeRows::decode(&read(TIME_INDEX_SUFFIX)?.unwrap_or_default());
-        let bytes_since_row = bytes - offsets.last().map_or(0, |row| row.position);
-        let (saved_offsets, saved_times) = (offsets.len(), times.len());
-        Ok(Self { offsets, times, saved_offsets, saved_times, bytes_since_row })
-    }
-
-    /// What the index files say of batches up to the one that holds `offset` or is not far before
-    /// it, and where that one starts: a recovery walks on from there.
-    pub(crate) fn read_below(
-        env: &LogEnvironment,
-        segment: &Segment,
-        offset: Offset,
-        bytes: u32,
-    ) -> Result<(Self, u32), OpenError> {
-        let mut index = Self::read(env, segment, bytes)?;
-        let wanted = relative(offset, segment.base_offset()).unwrap_or(0);
-        let Some(row) = index.offsets.floor(wanted) else { return Ok((Self::default(), 0)) };
-        index.offsets.truncate(row.position + 1);
-        index.times.truncate(row.relative_offset + 1);
-        index.saved_offsets = index.offsets.len();
-        index.saved_times = index.times.len();
-        index.bytes_since_row = 0;
-        Ok((index, row.position))
-    }
-
-    /// Takes one more batch into account.
-    pub(crate) fn note(
-        &mut self,
-        base_offset: Offset,
-        position: u32,
-        header: &BatchHeader,
-        interval_bytes: u32,
-        newest: &mut NewestRecord,
-    ) {
-        let batch_bytes = u32::try_from(header.batch_bytes()).unwrap_or(u32::MAX);
-        let last_offset = header.last_offset();
-        // A Raft-only entry has no offset that a lookup could ask for.
-        if !header.is_raft_only() {
-            if header.max_timestamp > newest.timestamp {
-                *newest = NewestRecord { timestamp: header.max_timestamp, last_offset };
-            }
-            if self.bytes_since_row > interval_bytes
-                && let Some(relative_offset) = relative(last_offset, base_offset)
-                && self.offsets.push(OffsetRow { relative_offset, position })
-            {
-                self.push_time(*newest, base_offset);
-                self.bytes_since_row = 0;
-            }
-        }
-        self.bytes_since_row = self.bytes_since_row.saturating_add(batch_bytes);
-    }
-
-    /// What the time index says about the newest record.
-    pub(crate) fn newest(&self, base_offset: Offset) -> NewestRecord {
-        newest_of(self.times.last(), base_offset)
-    }
-
-    fn push_time(&mut self, newest: NewestRecord, base_offset: Offset) {
-        if let Some(relative_offset) = relative(newest.last_offset, base_offset) {
-            self.times.push(TimeRow { timestamp: newest.timestamp, relative_offset });
-        }
-    }
-}
-
-fn newest_of(last: Option<TimeRow>, base_offset: Offset) -> NewestRecord {
-    last.map_or(NewestRecord { timestamp: Timestamp::NONE, last_offset: base_offset }, |row| {
-        NewestRecord { timestamp: row.timestamp, last_offset: row.offset(base_offset) }
-    })
 }
 
 /// The name of a segment's file.

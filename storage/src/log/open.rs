@@ -41,7 +41,13 @@ impl Log {
         listing.remove_leftovers(env)?;
         let mut leader_epochs = read_epochs(env, &dir)?;
         let is_new = listing.segments.is_empty();
-        let recovered = recover(env, &dir, &listing, &config, checkpoint, stop)?;
+        let recovered = recover(env, &dir, &listing, &config, checkpoint, stop);
+        let recovered = recovered.inspect_err(|error| {
+            // Whatever failed, it may have been a sync.
+            if matches!(error, OpenError::Io { .. }) {
+                recovery::mark_failed(env, &dir);
+            }
+        })?;
         for (leader_epoch, start_offset) in &recovered.epochs {
             leader_epochs.begin(*leader_epoch, *start_offset);
         }

@@ -140,6 +140,8 @@ impl Log {
             return Ok(None);
         }
         let limit = first.position.saturating_add(wanted.max(first_bytes)).min(segment_bytes);
+        let before_raft_only = segment.raft_only_after(first.position).unwrap_or(segment_bytes);
+        let limit = limit.min(before_raft_only.max(first.end()));
         let end = find_end(range, &mut scan, &first, limit)?;
         let len = usize::try_from(end - first.position).unwrap_or(usize::MAX);
         match wait {

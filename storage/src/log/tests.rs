@@ -66,6 +66,7 @@ impl Room {
         let root = path.to_owned();
         let env = LogEnvironment {
             files: Arc::new(FileCache::new(Arc::clone(&device), 16)),
+            mapped_indexes: Arc::default(),
             space: Arc::new(SpaceGuard::new(Arc::clone(&device), root.clone(), 1).unwrap()),
             flusher: Flusher::start(Arc::clone(&device), &root, 64 << 20),
             tail_cache: Arc::new(TailCache::new(tail_cache_bytes)),

@@ -1,5 +1,7 @@
 //! Which record has a timestamp: exact inside a batch, compressed or not (ListOffsets).
 
+use std::sync::Arc;
+
 use protocol::batch::{BatchHeader, HEADER_BYTES};
 use protocol::compression::decompress;
 use protocol::record::walk;
@@ -107,22 +109,18 @@ impl Log {
         Ok(best)
     }
 
-    fn readable_segments(
-        &self,
-        end: Offset,
-    ) -> Result<(Vec<std::sync::Arc<Segment>>, Window), ReadError> {
+    fn readable_segments(&self, end: Offset) -> Result<(Vec<Arc<Segment>>, Window), ReadError> {
         let state = self.state.lock();
         let start = state.pointers.log_start_offset;
         state.check_readable(start)?;
         let window = Window { start, end: end.min(state.pointers.written_end) };
         let first = state.segment_index(start);
-        let holds_some = |segment: &&std::sync::Arc<Segment>| {
-            segment.base_offset() < window.end && segment.is_created()
-        };
+        let holds_some =
+            |segment: &&Arc<Segment>| segment.base_offset() < window.end && segment.is_created();
         Ok((state.segments[first..].iter().filter(holds_some).cloned().collect(), window))
     }
 
-    fn load(&self, segment: &Segment) -> Result<(), ReadError> {
+    fn load(&self, segment: &Arc<Segment>) -> Result<(), ReadError> {
         segment.load(&self.env).map_err(|error| self.read_error(error))
     }
 

@@ -164,7 +164,7 @@ impl Log {
         Ok(candidates)
     }
 
-    fn newest_of(&self, segment: &Segment) -> Result<Timestamp, ReadError> {
+    fn newest_of(&self, segment: &Arc<Segment>) -> Result<Timestamp, ReadError> {
         if !segment.is_created() {
             return Ok(Timestamp::new(i64::MAX));
         }

@@ -11,7 +11,7 @@ use crate::environment::StopKind;
 use crate::error::{OpenError, ReadError};
 use crate::recovery::{self, Recovered, Recovery, io_error};
 use crate::scan::{LOOKUP_WINDOW_BYTES, Scan, Wait};
-use crate::segment::{OFFSET_INDEX_SUFFIX, Segment, TIME_INDEX_SUFFIX};
+use crate::segment::{OFFSET_INDEX_SUFFIX, RAFT_ONLY_SUFFIX, Segment, TIME_INDEX_SUFFIX};
 
 impl Log {
     /// Cuts the end: afterwards `log_end_offset` is `to`, or the start of the batch that holds it.
@@ -68,7 +68,7 @@ impl Log {
 
     /// Shortens the last file that stays to whole batches below `to`; its indexes are made anew in
     /// new files, since the old ones may be mapped. Returns the new end.
-    fn cut_file(&self, segment: &Segment, to: Offset) -> Result<Offset, ReadError> {
+    fn cut_file(&self, segment: &Arc<Segment>, to: Offset) -> Result<Offset, ReadError> {
         let path = segment.path();
         let failed = |operation| move |cause| self.read_error(io_error(path, operation)(cause));
         segment.load(&self.env).map_err(|error| self.read_error(error))?;
@@ -82,7 +82,7 @@ impl Log {
             file.set_len(found.position).map_err(failed("cut"))?;
             end = found.header.base_offset;
         }
-        for suffix in [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX] {
+        for suffix in [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, RAFT_ONLY_SUFFIX] {
             let path = segment.sibling(suffix);
             self.env.files.forget(&path);
             match self.env.device.remove_file(&path) {

@@ -218,6 +218,12 @@ impl Log {
             // The rows stay in memory; a lookup never depends on the file of an active segment.
             tracing::debug!(log = %self.name, %error, "index rows not written yet");
         }
+        let saved = segment.save_raft_only(&self.env);
+        if let Some((path, handle)) =
+            saved.map_err(|cause| WriteFailure::of(path, "write beside", cause))?
+        {
+            writer.note_unsynced(&path, &handle, true);
+        }
         writer.unsynced_records += run
             .iter()
             .map(|batch| u64::try_from(batch.header.record_count).unwrap_or(0))

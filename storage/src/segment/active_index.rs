@@ -1,0 +1,134 @@
+//! The index of an active segment, in memory: what its three index files hold or will hold.
+
+use protocol::batch::BatchHeader;
+use protocol::types::{Offset, Timestamp};
+
+use super::{OFFSET_INDEX_SUFFIX, RAFT_ONLY_SUFFIX, Segment, TIME_INDEX_SUFFIX};
+use crate::checkpoint;
+use crate::environment::LogEnvironment;
+use crate::error::OpenError;
+use crate::offset_index::{OffsetRow, OffsetRows, relative};
+use crate::raft_only::{RaftOnlyRow, RaftOnlyRows};
+use crate::time_index::{TimeRow, TimeRows};
+
+/// The largest timestamp of a segment and the last offset of the batch that holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NewestRecord {
+    pub(crate) timestamp: Timestamp,
+    pub(crate) last_offset: Offset,
+}
+
+/// Numbers of rows.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct SavedRows {
+    pub(super) offsets: usize,
+    pub(super) times: usize,
+    pub(super) raft_only: usize,
+}
+
+/// The index of an active segment.
+#[derive(Debug, Default)]
+pub(crate) struct ActiveIndex {
+    pub(crate) offsets: OffsetRows,
+    pub(crate) times: TimeRows,
+    pub(crate) raft_only: RaftOnlyRows,
+    /// How many rows of each are in their files.
+    pub(super) saved: SavedRows,
+    bytes_since_row: u32,
+}
+
+impl ActiveIndex {
+    /// What the index files hold of the first `bytes` of the segment.
+    pub(super) fn read(
+        env: &LogEnvironment,
+        segment: &Segment,
+        bytes: u32,
+    ) -> Result<Self, OpenError> {
+        let read = |suffix| checkpoint::read_whole(&*env.device, &segment.sibling(suffix));
+        let mut offsets = OffsetRows::decode(&read(OFFSET_INDEX_SUFFIX)?.unwrap_or_default());
+        offsets.truncate(bytes);
+        let times = TimeRows::decode(&read(TIME_INDEX_SUFFIX)?.unwrap_or_default());
+        let bytes_since_row = bytes - offsets.last().map_or(0, |row| row.position);
+        let mut raft_only = RaftOnlyRows::decode(&read(RAFT_ONLY_SUFFIX)?.unwrap_or_default());
+        raft_only.truncate(bytes);
+        let mut index =
+            Self { offsets, times, raft_only, saved: SavedRows::default(), bytes_since_row };
+        index.saved = index.rows();
+        Ok(index)
+    }
+
+    /// What the index files say of batches up to the one that holds `offset` or is not far before
+    /// it, and where that one starts: a recovery walks on from there.
+    pub(crate) fn read_below(
+        env: &LogEnvironment,
+        segment: &Segment,
+        offset: Offset,
+        bytes: u32,
+    ) -> Result<(Self, u32), OpenError> {
+        let mut index = Self::read(env, segment, bytes)?;
+        let wanted = relative(offset, segment.base_offset()).unwrap_or(0);
+        let Some(row) = index.offsets.floor(wanted) else { return Ok((Self::default(), 0)) };
+        index.offsets.truncate(row.position + 1);
+        index.times.truncate(row.relative_offset + 1);
+        index.raft_only.truncate(row.position);
+        // The file of Raft-only entries may hold more: it is written anew.
+        index.saved = SavedRows { raft_only: 0, ..index.rows() };
+        index.bytes_since_row = 0;
+        Ok((index, row.position))
+    }
+
+    /// How many rows there are.
+    pub(super) fn rows(&self) -> SavedRows {
+        SavedRows {
+            offsets: self.offsets.len(),
+            times: self.times.len(),
+            raft_only: self.raft_only.len(),
+        }
+    }
+
+    /// Takes one more batch into account.
+    pub(crate) fn note(
+        &mut self,
+        base_offset: Offset,
+        position: u32,
+        header: &BatchHeader,
+        interval_bytes: u32,
+        newest: &mut NewestRecord,
+    ) {
+        let batch_bytes = u32::try_from(header.batch_bytes()).unwrap_or(u32::MAX);
+        let last_offset = header.last_offset();
+        if header.is_raft_only() {
+            // It has no offset that a lookup could ask for.
+            self.raft_only.push(RaftOnlyRow { position, bytes: batch_bytes });
+        } else {
+            if header.max_timestamp > newest.timestamp {
+                *newest = NewestRecord { timestamp: header.max_timestamp, last_offset };
+            }
+            if self.bytes_since_row > interval_bytes
+                && let Some(relative_offset) = relative(last_offset, base_offset)
+                && self.offsets.push(OffsetRow { relative_offset, position })
+            {
+                self.push_time(*newest, base_offset);
+                self.bytes_since_row = 0;
+            }
+        }
+        self.bytes_since_row = self.bytes_since_row.saturating_add(batch_bytes);
+    }
+
+    /// What the time index says about the newest record.
+    pub(crate) fn newest(&self, base_offset: Offset) -> NewestRecord {
+        newest_of(self.times.last(), base_offset)
+    }
+
+    pub(super) fn push_time(&mut self, newest: NewestRecord, base_offset: Offset) {
+        if let Some(relative_offset) = relative(newest.last_offset, base_offset) {
+            self.times.push(TimeRow { timestamp: newest.timestamp, relative_offset });
+        }
+    }
+}
+
+pub(super) fn newest_of(last: Option<TimeRow>, base_offset: Offset) -> NewestRecord {
+    last.map_or(NewestRecord { timestamp: Timestamp::NONE, last_offset: base_offset }, |row| {
+        NewestRecord { timestamp: row.timestamp, last_offset: row.offset(base_offset) }
+    })
+}
