@@ -25,6 +25,14 @@ mod crash;
 
 const NOW: Timestamp = Timestamp::new(1_700_000_000_000);
 
+/// An entry of the replication layer, which takes no offset.
+fn raft_only(payload_bytes: usize) -> AppendBatch {
+    let AppendBatch { header, body } = batch(0, 1, payload_bytes);
+    let attributes = header.attributes.with_control();
+    let header = BatchHeader { attributes, last_offset_delta: -1, record_count: 0, ..header };
+    AppendBatch { header: header.sealed(&body), body }
+}
+
 struct Told(Sender<Result<Offset, LogFailure>>);
 
 impl LogListener for Told {
@@ -156,6 +164,7 @@ fn bytes_of(records: &Records) -> Vec<u8> {
 fn batches_in(mut bytes: &[u8]) -> Vec<i64> {
     let mut found = Vec::new();
     while let Ok(header) = protocol::batch::check_crc(bytes) {
+        assert!(!header.is_raft_only(), "a reader must not see it");
         found.push(header.base_offset.get());
         bytes = &bytes[header.batch_bytes()..];
     }
@@ -203,6 +212,10 @@ fn what_is_appended_is_read_from_memory_and_from_files_and_after_each_kind_of_st
         let told = listen(&log);
         let mut end = Offset::ZERO;
         for number in 0..100 {
+            if number % 7 == 0 {
+                let appended = log.append(raft_only(30), LeaderEpoch::ZERO, NOW).unwrap();
+                assert_eq!((appended.base_offset, appended.next_offset), (end, end));
+            }
             let appended = log.append(batch(number, 3, 100), LeaderEpoch::ZERO, NOW).unwrap();
             assert_eq!(appended.base_offset, end);
             end = appended.next_offset;

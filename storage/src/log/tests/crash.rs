@@ -61,6 +61,7 @@ impl History {
             let mut rest = &bytes[..];
             while !rest.is_empty() {
                 let header = protocol::batch::check_crc(rest).unwrap();
+                assert!(!header.is_raft_only(), "a reader must not see it");
                 let (epoch, offset) = (header.leader_epoch.get(), header.base_offset.get());
                 assert!(offset <= next && header.next_offset().get() > next, "a gap at {next}");
                 let is_known = |crcs: &HashSet<u32>| crcs.contains(&header.crc);
@@ -166,6 +167,9 @@ fn live(
     for _ in 0..rng.random_range(0..25) {
         let mut end = Offset::ZERO;
         for _ in 0..rng.random_range(1..8) {
+            if rng.random_bool(0.05) && log.append(raft_only(20), epoch, NOW).is_err() {
+                return false;
+            }
             match history.append(&log, epoch, rng) {
                 Some(next_offset) => end = next_offset,
                 None => return false,
