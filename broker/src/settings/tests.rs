@@ -30,6 +30,7 @@ fn every_default_keeps_its_own_rule_and_no_name_stands_twice() {
         let mut seen = std::collections::BTreeSet::new();
         for setting in table {
             assert!(seen.insert(setting.name), "{} stands twice", setting.name);
+            assert!(setting.documentation.ends_with('.'), "{} has no sentence", setting.name);
             if let Some(default) = setting.default {
                 setting.check(default).unwrap();
             }
