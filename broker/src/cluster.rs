@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use protocol::topic::TopicName;
-use protocol::types::{BrokerId, LogIndex, ProducerId};
+use protocol::types::{LogIndex, ProducerId};
 use raft::replicated_state::ReplicatedState;
 use storage::data_dir::DataDir;
 use tokio::sync::watch;

@@ -127,7 +127,6 @@ pub(crate) const fn change(error: &ChangeError) -> ErrorCode {
         ChangeError::Unclear(_) | ChangeError::NotOpenInTime => ErrorCode::RequestTimedOut,
         ChangeError::Halted => ErrorCode::KafkaStorageError,
         ChangeError::NotAuthorized => ErrorCode::TopicAuthorizationFailed,
-        ChangeError::NotAuthorizedForCluster => ErrorCode::ClusterAuthorizationFailed,
         ChangeError::DeletionDisabled => ErrorCode::TopicDeletionDisabled,
         ChangeError::UnknownTopicId => ErrorCode::UnknownTopicId,
         ChangeError::TopicName(error) => topic_name(error),

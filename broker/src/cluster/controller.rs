@@ -208,11 +208,6 @@ impl Controller {
         }
         self.propose(Command::RegisterBroker { broker, image }).await.map(drop)
     }
-
-    /// The effective settings of a topic with `overrides`, for the answer to its creation.
-    pub(crate) const fn static_settings(&self) -> &Arc<BrokerSettings> {
-        &self.settings
-    }
 }
 
 /// The end of a change of settings, or `None` if another came first and it must be tried again.

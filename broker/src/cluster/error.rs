@@ -33,9 +33,6 @@ pub(crate) enum ChangeError {
     /// The client may not do that to the topic.
     #[error("not authorized to do this to the topic")]
     NotAuthorized,
-    /// The client may not do that to the cluster.
-    #[error("not authorized to do this to the cluster")]
-    NotAuthorizedForCluster,
     /// `delete.topic.enable` is false.
     #[error("topic deletion is disabled")]
     DeletionDisabled,

@@ -5,7 +5,6 @@
 
 /// Kafka's type of a setting's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "Kafka's names of types")]
 pub(crate) enum Kind {
     Boolean,
     String,
