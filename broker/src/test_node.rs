@@ -209,6 +209,13 @@ pub(crate) async fn finish(work: Work) -> Reply {
     }
 }
 
+/// That the version of a request can carry the message of its reply.
+pub(crate) fn assert_encodes(reply: &Reply, api_version: i16) {
+    let Reply::Message(response) = reply else { panic!("no message: {reply:?}") };
+    let encoded = response.encode(42, api_version);
+    assert!(encoded.is_ok(), "version {api_version}: {encoded:?}");
+}
+
 /// Joins a frame's parts and decodes it.
 pub(crate) fn decode_fetch(api_version: i16, reply: Reply) -> m::FetchResponse {
     let Reply::Frame(parts) = reply else { panic!("no frame: {reply:?}") };

@@ -102,7 +102,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::test_node::{TestNode, batch, fetch_request, finish, name};
+    use crate::test_node::{TestNode, assert_encodes, batch, fetch_request, finish, name};
 
     /// Asks for each (topic, partition, offset); tells (error, low watermark) of each.
     async fn delete_records(node: &TestNode, wanted: &[(&str, i32, i64)]) -> Vec<(i16, i64)> {
@@ -115,6 +115,7 @@ mod tests {
         let request =
             DeleteRecordsRequest::default().with_topics(topics.collect()).with_timeout_ms(30_000);
         let reply = finish(handle(&node.broker, &TestNode::context(2), request)).await;
+        (0..=2).for_each(|version| assert_encodes(&reply, version));
         let Reply::Message(Response::DeleteRecords(response)) = reply else { panic!("{reply:?}") };
         let told = response.topics.iter().flat_map(|topic| &topic.partitions);
         told.map(|partition| (partition.error_code, partition.low_watermark)).collect()

@@ -98,7 +98,7 @@ fn describe(partitions: &Partitions, wanted: &Wanted) -> DescribeLogDirsResult {
 mod tests {
     use super::*;
     use crate::reply::Reply;
-    use crate::test_node::{TestNode, batch, finish, name};
+    use crate::test_node::{TestNode, assert_encodes, batch, finish, name};
 
     #[tokio::test]
     async fn sizes_are_those_of_the_logs_and_a_choice_is_heeded() {
@@ -108,6 +108,7 @@ mod tests {
         let ask = async |topics| {
             let request = DescribeLogDirsRequest::default().with_topics(topics);
             let reply = finish(handle(&node.broker, &TestNode::context(4), request)).await;
+            (1..=4).for_each(|version| assert_encodes(&reply, version));
             let Reply::Message(Response::DescribeLogDirs(response)) = reply else {
                 panic!("{reply:?}")
             };

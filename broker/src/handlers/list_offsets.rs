@@ -34,6 +34,9 @@ const LATEST_TIERED_SINCE: i16 = 9;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 const EARLIEST_PENDING_UPLOAD_SINCE: i16 = 11;
 
+/// From this version on the answer carries the leader epoch.
+const LEADER_EPOCH_SINCE: i16 = 4;
+
 /// Serves one request.
 pub(crate) fn handle(
     broker: &Arc<Broker>,
@@ -89,7 +92,7 @@ impl Lookup {
                 } else {
                     self.find(&topic.name, wanted).await
                 };
-                partitions.push(response(wanted.partition_index, found));
+                partitions.push(self.response(wanted.partition_index, found));
             }
             topics.push(
                 ListOffsetsTopicResponse::default()
@@ -154,6 +157,26 @@ impl Lookup {
             Err(error) => Err(error_map::read(&error)),
         }
     }
+
+    fn response(
+        &self,
+        index: i32,
+        found: Result<Found, ErrorCode>,
+    ) -> ListOffsetsPartitionResponse {
+        let (found, error) = match found {
+            Ok(found) => (found, ErrorCode::None),
+            Err(error) => (Found::NOTHING, error),
+        };
+        let response = ListOffsetsPartitionResponse::default()
+            .with_partition_index(index)
+            .with_error_code(error.code())
+            .with_offset(found.offset.get())
+            .with_timestamp(found.timestamp.get());
+        if self.context.api_version < LEADER_EPOCH_SINCE {
+            return response;
+        }
+        response.with_leader_epoch(found.leader_epoch.get())
+    }
 }
 
 /// Behaviour 38: a question that is younger than the request's version.
@@ -180,23 +203,10 @@ fn repeated(request: &ListOffsetsRequest) -> HashSet<(String, i32)> {
         .collect()
 }
 
-fn response(index: i32, found: Result<Found, ErrorCode>) -> ListOffsetsPartitionResponse {
-    let (found, error) = match found {
-        Ok(found) => (found, ErrorCode::None),
-        Err(error) => (Found::NOTHING, error),
-    };
-    ListOffsetsPartitionResponse::default()
-        .with_partition_index(index)
-        .with_error_code(error.code())
-        .with_offset(found.offset.get())
-        .with_timestamp(found.timestamp.get())
-        .with_leader_epoch(found.leader_epoch.get())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_node::{START, TestNode, batch, finish, name};
+    use crate::test_node::{START, TestNode, assert_encodes, batch, finish, name};
 
     /// Asks for each (topic, partition, timestamp); tells (error, timestamp, offset) of each.
     async fn list(
@@ -214,6 +224,7 @@ mod tests {
         let request = ListOffsetsRequest::default().with_topics(topics.collect());
         let work = handle(&node.broker, &TestNode::context(api_version), request);
         let reply = finish(work).await;
+        assert_encodes(&reply, api_version);
         let Reply::Message(Response::ListOffsets(response)) = reply else { panic!("{reply:?}") };
         let told = response.topics.iter().flat_map(|topic| &topic.partitions);
         told.map(|told| (told.error_code, told.timestamp, told.offset)).collect()
@@ -224,6 +235,10 @@ mod tests {
         let node = TestNode::new(&[("t", 2, &[])]).await;
         // The records of a batch are a millisecond apart.
         node.produce("t", 0, batch(&["a", "b", "c"])).await;
+        for version in 1..=10 {
+            let ends = list(&node, version, &[("t", 0, LATEST), ("t", 9, LATEST)]).await;
+            assert_eq!(ends, [(0, -1, 3), (3, -1, -1)], "version {version}");
+        }
         let ask = async |timestamp| list(&node, 9, &[("t", 0, timestamp)]).await[0];
         assert_eq!(ask(START - 7).await, (0, START, 0));
         assert_eq!(ask(START + 1).await, (0, START + 1, 1));

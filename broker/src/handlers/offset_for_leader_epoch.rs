@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
     use crate::reply::Reply;
-    use crate::test_node::{TestNode, batch, finish, name};
+    use crate::test_node::{TestNode, assert_encodes, batch, finish, name};
 
     #[tokio::test]
     async fn the_current_epoch_ends_at_the_log_end_and_a_later_one_is_unknown() {
@@ -90,6 +90,7 @@ mod tests {
                 OffsetForLeaderTopic::default().with_topic(name("t")).with_partitions(vec![wanted]);
             let request = OffsetForLeaderEpochRequest::default().with_topics(vec![topic]);
             let reply = finish(handle(&node.broker, &TestNode::context(4), request)).await;
+            (2..=4).for_each(|version| assert_encodes(&reply, version));
             let Reply::Message(Response::OffsetForLeaderEpoch(response)) = reply else {
                 panic!("{reply:?}")
             };
