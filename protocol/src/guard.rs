@@ -4,9 +4,12 @@
 //! is, which ends the process. So a frame is first walked against a description of its request
 //! (`shape` is the notation, `requests` the descriptions). The walk allocates nothing, reads each
 //! byte at most once, and passes a frame only if
-//! - every string, array and tagged field lies within it and nothing follows the last one,
+//! - every string, array and tagged field lies within it,
 //! - null stands only where it may,
 //! - what the codec will allocate for it stays within [`decoded_bytes_max`].
+//!
+//! Bytes after the last field are none of the request, and are ignored as Kafka ignores them:
+//! librdkafka 2.16 asks for all topics with three bytes too many.
 //!
 //! Whether text is UTF-8 and numbers make sense is not its business.
 
@@ -76,17 +79,23 @@ pub enum Flaw {
     /// The codec would allocate too much for so short a frame.
     #[error("the frame decodes to far more memory than it takes itself")]
     Amplification,
-    /// Bytes follow the last field.
-    #[error("{0} bytes follow the last field")]
-    Trailing(usize),
+}
+
+/// Where the parts of a passed frame end, in bytes after the client id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passed {
+    /// End of the header's tagged fields, where the body begins (exclusive).
+    pub header_end: usize,
+    /// End of the body (exclusive); what follows is to be ignored.
+    pub body_end: usize,
 }
 
 /// Checks what follows the client id in a request: the tagged fields of a flexible header, and the
-/// body. Returns how many bytes the header's tagged fields take.
+/// body.
 ///
 /// # Errors
 /// [`GuardError`].
-pub fn check(spec: &ApiSpec, version: i16, rest: &[u8]) -> Result<usize, GuardError> {
+pub fn check(spec: &ApiSpec, version: i16, rest: &[u8]) -> Result<Passed, GuardError> {
     let flexible = spec.is_flexible(version);
     let decoded_bytes_left = decoded_bytes_max(rest.len());
     let mut walk =
@@ -110,15 +119,12 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn request(&mut self, body: &Struct) -> Result<usize, Flaw> {
+    fn request(&mut self, body: &Struct) -> Result<Passed, Flaw> {
         let frame_bytes = self.rest.len();
         self.tagged_fields(&[])?;
-        let header_tags_bytes = frame_bytes - self.rest.len();
+        let header_end = frame_bytes - self.rest.len();
         self.structure(body)?;
-        match self.rest.len() {
-            0 => Ok(header_tags_bytes),
-            bytes => Err(Flaw::Trailing(bytes)),
-        }
+        Ok(Passed { header_end, body_end: frame_bytes - self.rest.len() })
     }
 
     fn structure(&mut self, shape: &Struct) -> Result<(), Flaw> {

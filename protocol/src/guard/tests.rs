@@ -12,7 +12,7 @@ const INIT_PRODUCER_ID: i16 = 22;
 const DESCRIBE_LOG_DIRS: i16 = 35;
 const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
 
-fn walk(key: i16, version: i16, rest: &[u8]) -> Result<usize, GuardError> {
+fn walk(key: i16, version: i16, rest: &[u8]) -> Result<Passed, GuardError> {
     check(api::spec(key).unwrap(), version, rest)
 }
 
@@ -24,9 +24,12 @@ fn refused(key: i16, version: i16, rest: &[u8], flaw: Flaw, field: &str, positio
 
 #[test]
 fn header_tags_are_counted_in_flexible_versions_only() {
-    assert_eq!(walk(METADATA, 1, &[0, 0, 0, 0]), Ok(0));
-    assert_eq!(walk(METADATA, 9, &[0, 1, 0, 0, 0, 0]), Ok(1));
-    assert_eq!(walk(METADATA, 9, &[1, 5, 2, 8, 8, 1, 0, 0, 0, 0]), Ok(5));
+    assert_eq!(walk(METADATA, 1, &[0, 0, 0, 0]), Ok(Passed { header_end: 0, body_end: 4 }));
+    assert_eq!(walk(METADATA, 9, &[0, 1, 0, 0, 0, 0]), Ok(Passed { header_end: 1, body_end: 6 }));
+    assert_eq!(
+        walk(METADATA, 9, &[1, 5, 2, 8, 8, 1, 0, 0, 0, 0]),
+        Ok(Passed { header_end: 5, body_end: 10 })
+    );
 }
 
 #[test]
@@ -67,8 +70,12 @@ fn text_has_kafkas_limit_also_where_its_length_could_be_larger() {
 }
 
 #[test]
-fn bytes_after_the_last_field_are_refused() {
-    refused(METADATA, 1, &[0, 0, 0, 0, 1, 2], Flaw::Trailing(2), "topics", 4);
+fn bytes_after_the_last_field_are_not_part_of_the_request() {
+    let passed = walk(METADATA, 1, &[0, 0, 0, 0, 1, 2]);
+    assert_eq!(passed, Ok(Passed { header_end: 0, body_end: 4 }));
+    // How librdkafka 2.16.0 asks for all topics: Kafka reads null, false, false and no tagged field.
+    let all_topics = [0, 0, 0, 0, 0, 1, 0, 0];
+    assert_eq!(walk(METADATA, 13, &all_topics), Ok(Passed { header_end: 1, body_end: 5 }));
 }
 
 #[test]
