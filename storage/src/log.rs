@@ -24,7 +24,7 @@ use crate::recovery;
 use crate::scan::as_u64;
 
 mod close;
-mod open;
+pub(crate) mod open;
 mod producers;
 mod read;
 mod roll;

@@ -17,6 +17,7 @@ use crate::config::LogConfig;
 use crate::device::{DeviceFile, OpenMode};
 use crate::environment::{LogEnvironment, StopKind};
 use crate::error::OpenError;
+use crate::log::open::LOG_CUT_FILE;
 use crate::producer_snapshot;
 use crate::scan::{Found, SWEEP_WINDOW_BYTES, Scan, ScanError, Wait, as_u64};
 use crate::segment::{
@@ -38,6 +39,8 @@ pub(crate) struct Listing {
     pub(crate) segments: Vec<Offset>,
     /// Offsets of the producer snapshots, rising.
     pub(crate) snapshots: Vec<Offset>,
+    /// Whether the log's end was cut since the last clean stop.
+    pub(crate) was_cut: bool,
     /// Whether the log had failed, see [`FAILED_MARK`].
     pub(crate) has_failed: bool,
     /// Files that left the log before the stop, and index files without their log.
@@ -58,6 +61,8 @@ impl Listing {
                 listing.segments.push(base_offset);
             } else if let Some(offset) = parse_file_name(name, producer_snapshot::SUFFIX) {
                 listing.snapshots.push(offset);
+            } else if name == LOG_CUT_FILE {
+                listing.was_cut = true;
             } else if name == FAILED_MARK {
                 listing.has_failed = true;
             } else if name.ends_with(DELETED_SUFFIX) || name.ends_with(TEMPORARY_SUFFIX) {
@@ -229,6 +234,7 @@ impl Recovery<'_> {
         }
         let end_offset = sweep.next_offset;
         segment.reset(sweep.position, sweep.newest, sweep.first_timestamp, sweep.index);
+        segment.trim_index(self.env).map_err(io_error(&path, "trim the index of"))?;
         self.save_raft_only(&segment)?;
         Ok(Swept { segment, end_offset, was_cut })
     }

@@ -436,6 +436,30 @@ impl Segment {
         Ok(())
     }
 
+    /// Cuts off what the index files hold beyond the rows that a recovery believed: rows of batches
+    /// that are no more could otherwise be taken for rows of later ones.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(crate) fn trim_index(&self, env: &LogEnvironment) -> io::Result<()> {
+        let saved = match &self.state.lock().index {
+            Index::Active(active) => active.saved,
+            Index::Unread | Index::Closed(_) => return Ok(()),
+        };
+        for (suffix, bytes) in [
+            (OFFSET_INDEX_SUFFIX, saved.offsets * offset_index::ROW_BYTES),
+            (TIME_INDEX_SUFFIX, saved.times * time_index::ROW_BYTES),
+        ] {
+            match env.device.open(&self.sibling(suffix), OpenMode::Write) {
+                Ok(file) if file.size()? > as_u64(bytes) => file.set_len(as_u64(bytes))?,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// No batch will follow: the rows in memory are given up for the files.
     pub(crate) fn close(&self) {
         self.state.lock().index = Index::Closed(None);

@@ -51,7 +51,6 @@ impl Log {
             }
         }
         self.sync_now(writer)?;
-        self.tell_progress();
         self.try_snapshot_at_end(writer);
         let active = self.state.lock().active().clone();
         if active.is_created() && active.is_index_loaded() {
@@ -62,7 +61,7 @@ impl Log {
         Ok(())
     }
 
-    /// Syncs everything that is written. The log is offline if that fails.
+    /// Syncs everything that is written, and tells the listener. The log is offline if that fails.
     pub(super) fn sync_now(&self, writer: &mut Writer) -> Result<(), OpenError> {
         let end = self.state.lock().pointers.written_end;
         for file in std::mem::take(&mut writer.unsynced) {
@@ -79,6 +78,8 @@ impl Log {
         }
         writer.unsynced_records = 0;
         self.state.lock().synced(end);
+        // The flusher may find nothing left to do, and then tells nobody.
+        self.tell_progress();
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use protocol::types::{LeaderEpoch, Offset};
 
 use super::state::State;
 use super::{Log, Writer, producers};
-use crate::checkpoint;
+use crate::checkpoint::{self, CheckpointError};
 use crate::config::LogConfig;
 use crate::data_dir::LogName;
 use crate::environment::{LogCheckpoint, LogEnvironment, StopKind};
@@ -21,7 +21,10 @@ use crate::segment::Segment;
 /// Where a raised log start is kept inside the log's directory; absent if it was never raised
 /// beyond what the first segment's name tells.
 pub(super) const LOG_START_FILE: &str = "log-start-offset";
-const LOG_START_VERSION: u32 = 0;
+/// Where the end of the log was last cut to, since the last clean stop: a recovery point that was
+/// noted before the cut may lie above what is left.
+pub(crate) const LOG_CUT_FILE: &str = "log-cut-offset";
+const OFFSET_FILE_VERSION: u32 = 0;
 
 impl Log {
     /// Opens the log in the existing directory `dir`, recovering it as `stop` asks. An empty
@@ -56,7 +59,7 @@ impl Log {
             let mark = dir.join(recovery::FAILED_MARK);
             env.device.remove_file(&mark).map_err(recovery::io_error(&mark, "remove"))?;
         }
-        let log_start_offset = log_start(env, &dir, &recovered, checkpoint)?;
+        let log_start_offset = log_start(env, &dir, &recovered, checkpoint, listing.was_cut)?;
         let (loaded, snapshots) = producers::load(env, &dir, &recovered, listing.snapshots)?;
         let is_unclean = stop != StopKind::Clean;
         let recovered_uncleanly = is_unclean && !(is_new && leader_epochs.latest().is_none());
@@ -96,11 +99,16 @@ fn recover(
     };
     match checkpoint {
         Some(checkpoint) if stop == StopKind::Clean => {
+            if listing.was_cut {
+                let path = directory.join(LOG_CUT_FILE);
+                env.device.remove_file(&path).map_err(recovery::io_error(&path, "remove"))?;
+            }
             recovery::trust(env, directory, &listing.segments, checkpoint.log_end_offset)
         }
         _ => {
-            let recovery_point =
-                checkpoint.map_or(first, |checkpoint| checkpoint.recovery_point.max(first));
+            let noted = checkpoint.map_or(first, |checkpoint| checkpoint.recovery_point);
+            let cut = read_offset(env, directory, LOG_CUT_FILE)?;
+            let recovery_point = cut.map_or(noted, |cut| cut.min(noted)).max(first);
             // After lost power the page cache is gone, and what is read is what is on the disk.
             let must_rewrite = listing.has_failed && stop == StopKind::Killed;
             Recovery { env, directory, config, stop, recovery_point, must_rewrite }
@@ -130,39 +138,65 @@ fn read_epochs(env: &LogEnvironment, directory: &Path) -> Result<LeaderEpochs, O
 }
 
 /// The log start is the highest of what the first segment, the checkpoint and the log's own file
-/// tell: it never goes back.
+/// tell: it never goes back, unless the log was cut below it (then it is empty).
 fn log_start(
     env: &LogEnvironment,
     directory: &Path,
     recovered: &Recovered,
     checkpoint: Option<LogCheckpoint>,
+    was_cut: bool,
 ) -> Result<Offset, OpenError> {
-    let path = directory.join(LOG_START_FILE);
-    let parse = |line: &str| line.parse().ok().filter(|offset| *offset >= 0).map(Offset::new);
-    let raised = checkpoint::read(&*env.device, &path, LOG_START_VERSION, parse)?;
-    let raised = raised.unwrap_or_default().into_iter().max();
+    let raised = read_offset(env, directory, LOG_START_FILE)?;
     let first = recovered.segments.first().map(|segment| segment.base_offset());
     let known = checkpoint.map(|checkpoint| checkpoint.log_start_offset);
     let start = [raised, first, known].into_iter().flatten().max().unwrap_or(Offset::ZERO);
+    if start > recovered.log_end_offset && was_cut {
+        return Ok(recovered.log_end_offset);
+    }
     if start > recovered.log_end_offset {
         let end = recovered.log_end_offset;
         let what = format!("the log starts at {start}, but its data ends at {end}");
+        let path = directory.join(LOG_START_FILE);
         return Err(OpenError::Corrupt { path, position: 0, what });
     }
     Ok(start)
 }
 
+fn read_offset(
+    env: &LogEnvironment,
+    directory: &Path,
+    name: &str,
+) -> Result<Option<Offset>, OpenError> {
+    let parse = |line: &str| line.parse().ok().filter(|offset| *offset >= 0).map(Offset::new);
+    let path = directory.join(name);
+    let offsets = checkpoint::read(&*env.device, &path, OFFSET_FILE_VERSION, parse)?;
+    Ok(offsets.unwrap_or_default().into_iter().max())
+}
+
 /// Makes a raised log start durable.
 ///
 /// # Errors
-/// [`checkpoint::CheckpointError`].
+/// [`CheckpointError`].
 pub(super) fn save_log_start(
     env: &LogEnvironment,
     directory: &Path,
     to: Offset,
-) -> Result<(), checkpoint::CheckpointError> {
+) -> Result<(), CheckpointError> {
     let path = directory.join(LOG_START_FILE);
-    checkpoint::write(&*env.device, &path, LOG_START_VERSION, std::iter::once(to.get()))
+    checkpoint::write(&*env.device, &path, OFFSET_FILE_VERSION, std::iter::once(to.get()))
+}
+
+/// Makes durable that the log is about to be cut.
+///
+/// # Errors
+/// [`CheckpointError`].
+pub(super) fn save_log_cut(
+    env: &LogEnvironment,
+    directory: &Path,
+    to: Offset,
+) -> Result<(), CheckpointError> {
+    let path = directory.join(LOG_CUT_FILE);
+    checkpoint::write(&*env.device, &path, OFFSET_FILE_VERSION, std::iter::once(to.get()))
 }
 
 /// What is said of data that should be there and cannot be read.

@@ -13,7 +13,7 @@ use crate::device::{DeviceFile, OpenMode};
 use crate::error::ReadError;
 use crate::recovery::io_error;
 use crate::scan::{Found, SWEEP_WINDOW_BYTES, Scan, ScanError, Wait};
-use crate::segment::Segment;
+use crate::segment::{NewestRecord, Segment};
 
 /// Records of one batch are not decompressed beyond this; the batch's own figures answer then.
 const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
@@ -90,18 +90,8 @@ impl Log {
             if !is_newer(newest.timestamp) {
                 continue;
             }
-            let found = self.with_scan(&segment, |scan| {
-                let batch = if window.holds(newest.last_offset) {
-                    find_batch(&segment, scan, newest.last_offset)?
-                } else {
-                    newest_batch(&segment, scan, window)?
-                };
-                let Some(batch) = batch else { return Ok(None) };
-                let records = dated_records(scan, &batch)?;
-                let inside = records.iter().filter(|record| window.holds(record.0));
-                // The first of several equal ones: `max_by_key` alone would give the last.
-                Ok(inside.rev().max_by_key(|record| record.1).copied())
-            })?;
+            let found =
+                self.with_scan(&segment, |scan| newest_record(&segment, scan, window, newest))?;
             if let Some(record) = found.filter(|record| is_newer(record.1)) {
                 best = Some(record);
             }
@@ -142,15 +132,47 @@ impl Log {
     }
 }
 
-/// The batch with the largest timestamp of those that end inside the window.
-fn newest_batch(
+/// The first of the records with the largest timestamp inside the window.
+fn newest_record(
     segment: &Segment,
     scan: &mut Scan<'_>,
     window: Window,
+    newest: NewestRecord,
+) -> Result<Option<Dated>, ScanError> {
+    let Some(first) = find_batch(segment, scan, window.start)? else { return Ok(None) };
+    if first.header.base_offset < window.start {
+        // The log starts inside this batch: its largest timestamp may be of a record that is gone.
+        let inside = newest_inside(&dated_records(scan, &first)?, window);
+        let later = match newest_batch(scan, first.end(), window.end)? {
+            Some(batch) => newest_inside(&dated_records(scan, &batch)?, window),
+            None => None,
+        };
+        return Ok(inside.into_iter().chain(later).rev().max_by_key(|record| record.1));
+    }
+    let batch = if window.holds(newest.last_offset) {
+        find_batch(segment, scan, newest.last_offset)?
+    } else {
+        newest_batch(scan, first.position, window.end)?
+    };
+    let Some(batch) = batch else { return Ok(None) };
+    Ok(newest_inside(&dated_records(scan, &batch)?, window))
+}
+
+fn newest_inside(records: &[Dated], window: Window) -> Option<Dated> {
+    // The first of several equal ones: `max_by_key` alone would give the last.
+    let inside = records.iter().filter(|record| window.holds(record.0));
+    inside.rev().max_by_key(|record| record.1).copied()
+}
+
+/// The first batch with the largest timestamp from `position` on, of those that end by `end`.
+fn newest_batch(
+    scan: &mut Scan<'_>,
+    position: u64,
+    end: Offset,
 ) -> Result<Option<Found>, ScanError> {
     let mut best: Option<Found> = None;
-    let mut next = find_batch(segment, scan, window.start)?;
-    while let Some(batch) = next.filter(|batch| batch.header.next_offset() <= window.end) {
+    let mut next = scan.batch_at(position)?;
+    while let Some(batch) = next.filter(|batch| batch.header.next_offset() <= end) {
         let is_newer = best.is_none_or(|b| b.header.max_timestamp < batch.header.max_timestamp);
         if is_newer && !batch.header.is_raft_only() {
             best = Some(batch);

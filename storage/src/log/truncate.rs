@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use protocol::types::Offset;
 
+use super::open::{save_log_cut, save_log_start};
 use super::read::{failure_of, find_batch};
 use super::{Log, Writer, producers};
 use crate::device::OpenMode;
@@ -12,6 +13,12 @@ use crate::error::{OpenError, ReadError};
 use crate::recovery::{self, Recovered, Recovery, io_error};
 use crate::scan::{LOOKUP_WINDOW_BYTES, Scan, Wait};
 use crate::segment::{OFFSET_INDEX_SUFFIX, RAFT_ONLY_SUFFIX, Segment, TIME_INDEX_SUFFIX};
+
+/// A batch boundary in a segment.
+struct Place {
+    offset: Offset,
+    position: u64,
+}
 
 impl Log {
     /// Cuts the end: afterwards `log_end_offset` is `to`, or the start of the batch that holds it.
@@ -43,18 +50,26 @@ impl Log {
         let after = segments.partition_point(|segment| segment.base_offset() <= to);
         let (kept, dropped) = segments.split_at(after.max(1));
         let last = kept.last().expect("at least one segment is kept");
+        let end = self.batch_start(last, to)?;
+        save_log_cut(&self.env, &self.directory, end.offset)
+            .map_err(|error| self.read_error(error.into()))?;
+        if end.offset < self.pointers().log_start_offset {
+            // The log started inside the batch that goes: it is empty now and starts at its end.
+            save_log_start(&self.env, &self.directory, end.offset)
+                .map_err(|error| self.read_error(error.into()))?;
+        }
         for segment in dropped.iter().rev() {
             recovery::remove_files(&self.env, &self.directory, segment.base_offset())
                 .map_err(|error| self.read_error(error))?;
         }
-        let recovery_point = self.cut_file(last, to)?;
+        self.cut_file(last, end.position)?;
         let bases: Vec<Offset> = kept.iter().map(|segment| segment.base_offset()).collect();
         let recovery = Recovery {
             env: &self.env,
             directory: &self.directory,
             config: &config,
             stop: StopKind::PowerLost,
-            recovery_point,
+            recovery_point: end.offset,
             must_rewrite: false,
         };
         let recovered = recovery.run(&bases).map_err(|error| self.read_error(error))?;
@@ -66,22 +81,36 @@ impl Log {
         self.restart_from(writer, recovered).map_err(|error| self.read_error(error))
     }
 
-    /// Shortens the last file that stays to whole batches below `to`; its indexes are made anew in
-    /// new files, since the old ones may be mapped. Returns the new end.
-    fn cut_file(&self, segment: &Arc<Segment>, to: Offset) -> Result<Offset, ReadError> {
+    /// Where the batch that holds `to` starts, or the segment ends.
+    fn batch_start(&self, segment: &Arc<Segment>, to: Offset) -> Result<Place, ReadError> {
         let path = segment.path();
-        let failed = |operation| move |cause| self.read_error(io_error(path, operation)(cause));
-        segment.load(&self.env).map_err(|error| self.read_error(error))?;
-        let file = self.env.files.open(path, OpenMode::Write).map_err(failed("open"))?;
         let bytes = u64::from(segment.bytes());
+        if bytes == 0 {
+            return Ok(Place { offset: to, position: 0 });
+        }
+        segment.load(&self.env).map_err(|error| self.read_error(error))?;
+        let file = self.env.files.open(path, OpenMode::Read);
+        let file = file.map_err(|cause| self.read_error(io_error(path, "open")(cause)))?;
         let mut scan = Scan::new(&*file, bytes, Wait::ForDisk, LOOKUP_WINDOW_BYTES);
         let found = find_batch(segment, &mut scan, to)
             .map_err(|error| ReadError::Failed(failure_of(segment, error)))?;
-        let mut end = to;
-        if let Some(found) = found {
-            file.set_len(found.position).map_err(failed("cut"))?;
-            end = found.header.base_offset;
+        Ok(found.map_or(Place { offset: to, position: bytes }, |found| Place {
+            offset: found.header.base_offset,
+            position: found.position,
+        }))
+    }
+
+    /// Shortens the last file that stays; its indexes are made anew in new files, since the old ones
+    /// may be mapped.
+    fn cut_file(&self, segment: &Segment, position: u64) -> Result<(), ReadError> {
+        if !segment.is_created() {
+            return Ok(());
         }
+        let path = segment.path();
+        let failed = |operation| move |cause| self.read_error(io_error(path, operation)(cause));
+        let file = self.env.files.open(path, OpenMode::Write).map_err(failed("open"))?;
+        file.set_len(position).map_err(failed("cut"))?;
+        file.sync_all().map_err(failed("sync"))?;
         for suffix in [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, RAFT_ONLY_SUFFIX] {
             let path = segment.sibling(suffix);
             self.env.files.forget(&path);
@@ -92,7 +121,7 @@ impl Log {
                 Ok(()) | Err(_) => {}
             }
         }
-        Ok(end)
+        Ok(())
     }
 
     /// Takes what the files hold as the whole truth.
@@ -108,6 +137,7 @@ impl Log {
         state.producers = loaded;
         state.segments = recovered.segments;
         state.written_position = state.active().bytes();
+        state.pointers.log_start_offset = state.pointers.log_start_offset.min(end);
         state.pointers.recovery_point = end;
         state.pointers.written_end = end;
         state.pointers.log_end_offset = end;

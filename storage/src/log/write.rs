@@ -139,6 +139,10 @@ impl Log {
         let (has_more, is_relaxed) = {
             let mut state = self.state.lock();
             state.is_queued = !state.pending.is_empty();
+            if state.is_relaxed() {
+                // Also what was written while the log was not relaxed yet.
+                state.finished_end = state.finished_end.max(state.pointers.written_end);
+            }
             (state.is_queued, state.is_relaxed())
         };
         if is_relaxed {

@@ -1,0 +1,133 @@
+//! Failing disks, full disks and damage, seen through a data directory.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use protocol::batch::Codec;
+use protocol::types::{LeaderEpoch, Offset};
+use storage::device::Device;
+use storage::device::faulty::{Effect, Fault, FaultyDevice, Operation};
+use storage::device::os::OsDevice;
+use storage::error::{AppendError, OpenError, ReadError};
+use storage::log::Log;
+use storage::read::{ReadRequest, ReadSource};
+
+use crate::support::{NOW, append, batch, listen, name, open_directory, read_all, small_segments};
+
+fn one(number: usize) -> storage::log::AppendBatch {
+    batch(Codec::None, &[NOW.get()], &vec![u8::try_from(number % 251).unwrap(); 200])
+}
+
+fn whole(log: &Log) -> usize {
+    read_all(log, log.pointers().log_start_offset, log.finished_end()).len()
+}
+
+#[test]
+fn a_failed_write_or_sync_takes_one_log_offline_and_a_restart_brings_it_back() {
+    for operation in [Operation::Write, Operation::Sync] {
+        let root = tempfile::tempdir().unwrap();
+        let device = FaultyDevice::new(root.path()).unwrap();
+        let seam = Arc::clone(&device) as Arc<dyn Device>;
+        let directory = open_directory(&seam, root.path()).unwrap();
+        let failing = directory.open_log(&name("failing"), small_segments()).unwrap();
+        let other = directory.open_log(&name("other"), small_segments()).unwrap();
+        let (failing_ear, other_ear) = (listen(&failing), listen(&other));
+        for number in 0..5 {
+            let end = append(&failing, one(number));
+            failing_ear.wait_for(end).unwrap();
+        }
+        device.inject(Fault { operation, nth: 1, effect: Effect::Fail });
+        let end = append(&failing, one(5));
+        let failure = failing_ear.wait_for(end).unwrap_err();
+        assert!(failure.path.starts_with(root.path()), "{failure}");
+        let refused = failing.append(one(6), LeaderEpoch::ZERO, NOW);
+        assert!(matches!(refused, Err(AppendError::Failed(_))), "{refused:?}");
+        let request = ReadRequest {
+            from: Offset::ZERO,
+            end: Offset::new(5),
+            bytes_max: 100,
+            at_least_one: true,
+            source: ReadSource::Any,
+        };
+        assert!(matches!(failing.read_blocking(request), Err(ReadError::Failed(_))));
+        let end = append(&other, one(0));
+        other_ear.wait_for(end).expect("the other log goes on");
+        assert!(directory.close().is_err(), "a failed log is no clean stop");
+        let directory = open_directory(&seam, root.path()).unwrap();
+        let failing = directory.open_log(&name("failing"), small_segments()).unwrap();
+        assert!(whole(&failing) >= 5, "what was acknowledged is there");
+        let ear = listen(&failing);
+        let end = append(&failing, one(7));
+        ear.wait_for(end).unwrap();
+        directory.close().unwrap();
+    }
+}
+
+#[test]
+fn a_full_disk_keeps_what_waits_and_goes_on_by_itself() {
+    let root = tempfile::tempdir().unwrap();
+    let device = FaultyDevice::new(root.path()).unwrap();
+    let seam = Arc::clone(&device) as Arc<dyn Device>;
+    let directory = open_directory(&seam, root.path()).unwrap();
+    let log = directory.open_log(&name("events"), small_segments()).unwrap();
+    let ear = listen(&log);
+    for number in 0..20 {
+        let end = append(&log, one(number));
+        ear.wait_for(end).unwrap();
+    }
+    device.set_capacity_bytes(Some(7_000));
+    let mut refused = 0;
+    let mut end = Offset::ZERO;
+    while refused == 0 {
+        match log.append(one(20), LeaderEpoch::ZERO, NOW) {
+            Ok(appended) => end = appended.next_offset,
+            Err(AppendError::DiskFull) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(whole(&log) >= 20, "reads go on");
+    assert!(!ear.has_heard(end), "nothing is acknowledged that is not on the disk");
+    assert!(log.failure().is_none());
+    device.set_capacity_bytes(None);
+    ear.wait_for(end).expect("what waited is written once there is room");
+    let count = usize::try_from(end.get()).unwrap();
+    assert_eq!(whole(&log), count);
+    directory.close().unwrap();
+    let directory = open_directory(&seam, root.path()).unwrap();
+    let log = directory.open_log(&name("events"), small_segments()).unwrap();
+    assert_eq!(whole(&log), count);
+}
+
+#[test]
+fn damage_is_reported_with_its_place_while_other_logs_open() {
+    let root = tempfile::tempdir().unwrap();
+    let device: Arc<dyn Device> = Arc::new(OsDevice);
+    let directory = open_directory(&device, root.path()).unwrap();
+    for topic in ["damaged", "sound"] {
+        let log = directory.open_log(&name(topic), small_segments()).unwrap();
+        for number in 0..10 {
+            append(&log, one(number));
+        }
+    }
+    directory.close().unwrap();
+    // Opened and dropped: the next start recovers, and everything counts as synced.
+    let directory = open_directory(&device, root.path()).unwrap();
+    for topic in ["damaged", "sound"] {
+        directory.open_log(&name(topic), small_segments()).unwrap();
+    }
+    drop(directory);
+    let path = root.path().join("data/damaged-0/00000000000000000000.log");
+    let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let batch_bytes = file.metadata().unwrap().len() / 10;
+    file.write_all_at(&[9], 9 * batch_bytes + 16).unwrap();
+    let directory = open_directory(&device, root.path()).unwrap();
+    match directory.open_log(&name("damaged"), small_segments()).unwrap_err() {
+        OpenError::Corrupt { path: at, position, .. } => {
+            assert_eq!((at, position), (path, 9 * batch_bytes));
+        }
+        other => panic!("{other}"),
+    }
+    let sound = directory.open_log(&name("sound"), small_segments()).unwrap();
+    assert_eq!(whole(&sound), 10);
+}
