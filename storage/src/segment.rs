@@ -174,7 +174,7 @@ impl Segment {
         self.state.lock().first_written_at
     }
 
-    /// Tells the largest timestamp of the first batch, read from the file.
+    /// Tells what [`Segment::first_timestamp`] is.
     pub(crate) fn set_first_timestamp(&self, timestamp: Timestamp) {
         self.state.lock().first_timestamp.get_or_insert(timestamp);
     }
@@ -289,8 +289,7 @@ impl Segment {
     /// # Errors
     /// [`OpenError::Io`].
     pub(crate) fn load_newest(self: &Arc<Self>, env: &LogEnvironment) -> Result<(), OpenError> {
-        let is_unread = matches!(self.state.lock().index, Index::Unread);
-        if is_unread {
+        if matches!(self.state.lock().index, Index::Unread) {
             return self.load(env);
         }
         let newest = self.read_newest(env)?;
@@ -358,14 +357,10 @@ impl Segment {
             let offsets = active.offsets.encode_from(saved.offsets);
             (offsets, active.times.encode_from(saved.times), saved, rows)
         };
-        let offsets_at = saved.offsets * offset_index::ROW_BYTES;
-        let times_at = saved.times * time_index::ROW_BYTES;
-        for (suffix, bytes, at) in
-            [(OFFSET_INDEX_SUFFIX, offsets, offsets_at), (TIME_INDEX_SUFFIX, times, times_at)]
-        {
+        for ((suffix, at), bytes) in saved.file_bytes().into_iter().zip([offsets, times]) {
             let file = env.files.open(&self.sibling(suffix), OpenMode::Create)?;
             if !bytes.is_empty() {
-                file.write_at(&bytes, as_u64(at))?;
+                file.write_at(&bytes, at)?;
             }
         }
         if let Index::Active(active) = &mut self.state.lock().index {
@@ -423,13 +418,10 @@ impl Segment {
             let Index::Active(active) = &state.index else { return Ok(()) };
             active.rows()
         };
-        for (suffix, bytes) in [
-            (OFFSET_INDEX_SUFFIX, rows.offsets * offset_index::ROW_BYTES),
-            (TIME_INDEX_SUFFIX, rows.times * time_index::ROW_BYTES),
-        ] {
+        for (suffix, bytes) in rows.file_bytes() {
             let file = env.files.open(&self.sibling(suffix), OpenMode::Create)?;
-            if file.size()? != as_u64(bytes) {
-                file.set_len(as_u64(bytes))?;
+            if file.size()? != bytes {
+                file.set_len(bytes)?;
             }
             file.sync_all()?;
         }
@@ -446,12 +438,9 @@ impl Segment {
             Index::Active(active) => active.saved,
             Index::Unread | Index::Closed(_) => return Ok(()),
         };
-        for (suffix, bytes) in [
-            (OFFSET_INDEX_SUFFIX, saved.offsets * offset_index::ROW_BYTES),
-            (TIME_INDEX_SUFFIX, saved.times * time_index::ROW_BYTES),
-        ] {
+        for (suffix, bytes) in saved.file_bytes() {
             match env.device.open(&self.sibling(suffix), OpenMode::Write) {
-                Ok(file) if file.size()? > as_u64(bytes) => file.set_len(as_u64(bytes))?,
+                Ok(file) if file.size()? > bytes => file.set_len(bytes)?,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),

@@ -34,6 +34,9 @@ impl Log {
             return self.sync_now(&mut writer).map_err(|error| self.read_error(error));
         }
         let cut = self.cut(&mut writer, to);
+        if cut.is_ok() {
+            self.tell_progress();
+        }
         cut.inspect_err(|error| {
             // Files and memory may differ now: only a restart can tell.
             if let ReadError::Failed(failure) = error {
@@ -141,7 +144,7 @@ impl Log {
         state.pointers.recovery_point = end;
         state.pointers.written_end = end;
         state.pointers.log_end_offset = end;
-        state.finished_end = state.finished_end.min(end);
+        state.finished_end = end;
         let changed = state.leader_epochs.truncate_end(end);
         state.epochs_changed |= changed;
         state.validate();

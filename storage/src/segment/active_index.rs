@@ -7,9 +7,10 @@ use super::{OFFSET_INDEX_SUFFIX, RAFT_ONLY_SUFFIX, Segment, TIME_INDEX_SUFFIX};
 use crate::checkpoint;
 use crate::environment::LogEnvironment;
 use crate::error::OpenError;
-use crate::offset_index::{OffsetRow, OffsetRows, relative};
+use crate::offset_index::{self, OffsetRow, OffsetRows, relative};
 use crate::raft_only::{RaftOnlyRow, RaftOnlyRows};
-use crate::time_index::{TimeRow, TimeRows};
+use crate::scan::as_u64;
+use crate::time_index::{self, TimeRow, TimeRows};
 
 /// The largest timestamp of a segment and the last offset of the batch that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,10 +21,20 @@ pub(crate) struct NewestRecord {
 
 /// Numbers of rows.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct SavedRows {
+pub(super) struct RowCounts {
     pub(super) offsets: usize,
     pub(super) times: usize,
     pub(super) raft_only: usize,
+}
+
+impl RowCounts {
+    /// The two files of Kafka's and how long they are with so many rows.
+    pub(super) fn file_bytes(self) -> [(&'static str, u64); 2] {
+        [
+            (OFFSET_INDEX_SUFFIX, as_u64(self.offsets * offset_index::ROW_BYTES)),
+            (TIME_INDEX_SUFFIX, as_u64(self.times * time_index::ROW_BYTES)),
+        ]
+    }
 }
 
 /// The index of an active segment.
@@ -33,7 +44,7 @@ pub(crate) struct ActiveIndex {
     pub(crate) times: TimeRows,
     pub(crate) raft_only: RaftOnlyRows,
     /// How many rows of each are in their files.
-    pub(super) saved: SavedRows,
+    pub(super) saved: RowCounts,
     bytes_since_row: u32,
 }
 
@@ -52,7 +63,7 @@ impl ActiveIndex {
         let mut raft_only = RaftOnlyRows::decode(&read(RAFT_ONLY_SUFFIX)?.unwrap_or_default());
         raft_only.truncate(bytes);
         let mut index =
-            Self { offsets, times, raft_only, saved: SavedRows::default(), bytes_since_row };
+            Self { offsets, times, raft_only, saved: RowCounts::default(), bytes_since_row };
         index.saved = index.rows();
         Ok(index)
     }
@@ -72,14 +83,14 @@ impl ActiveIndex {
         index.times.truncate(row.relative_offset + 1);
         index.raft_only.truncate(row.position);
         // The file of Raft-only entries may hold more: it is written anew.
-        index.saved = SavedRows { raft_only: 0, ..index.rows() };
+        index.saved = RowCounts { raft_only: 0, ..index.rows() };
         index.bytes_since_row = 0;
         Ok((index, row.position))
     }
 
     /// How many rows there are.
-    pub(super) fn rows(&self) -> SavedRows {
-        SavedRows {
+    pub(super) fn rows(&self) -> RowCounts {
+        RowCounts {
             offsets: self.offsets.len(),
             times: self.times.len(),
             raft_only: self.raft_only.len(),

@@ -16,7 +16,7 @@ use storage::read::{ReadRequest, ReadSource};
 use crate::support::{NOW, append, batch, listen, name, open_directory, read_all, small_segments};
 
 fn one(number: usize) -> storage::log::AppendBatch {
-    batch(Codec::None, &[NOW.get()], &vec![u8::try_from(number % 251).unwrap(); 200])
+    batch(Codec::None, &[NOW.get()], &[u8::try_from(number % 251).unwrap(); 200])
 }
 
 fn whole(log: &Log) -> usize {
