@@ -113,10 +113,15 @@ impl Config {
             _ => return Err(layers.invalid("log-format", "must be text or json")),
         };
         let given = layers.kafka_values();
-        let settings = BrokerSettings::new(given).map_err(|error| layers.invalid_setting(error))?;
+        let mut settings =
+            BrokerSettings::new(given).map_err(|error| layers.invalid_setting(error))?;
         let names_without_effect =
             without_effect(&settings.given).into_iter().map(str::to_owned).collect();
         let broker_id = broker_id(&layers)?;
+        // DescribeConfigs shows these under Kafka's names, wherever they were given.
+        let shown = listeners::kafka_texts(&listeners);
+        settings.given.extend(shown.map(|(name, text)| (name.to_owned(), text)));
+        settings.given.insert("log.dirs".to_owned(), data_dir.display().to_string());
         layers.note_default("data", &data_dir.display().to_string());
         Ok(Self {
             data_dir,

@@ -7,9 +7,9 @@ use tracing_subscriber::filter::ParseError;
 
 use crate::config::LogFormat;
 
-/// What the Raft library tells at `info` is of use to its authors only. Named first, so that a
+/// What the Raft library tells below errors is of use to its authors only; it warns at each start. Named first, so that a
 /// filter of the operator's can ask for more.
-const LIBRARIES: &str = "openraft=warn";
+const LIBRARIES: &str = "openraft=error";
 
 /// Starts logging to standard error.
 ///

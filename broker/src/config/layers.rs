@@ -51,7 +51,7 @@ pub(super) struct Layers {
 }
 
 /// Kafka's names for options of ours.
-const KAFKA_ALIASES: &[(&str, &str)] = &[
+pub(super) const KAFKA_ALIASES: &[(&str, &str)] = &[
     ("listeners", "listen"),
     ("advertised.listeners", "advertise"),
     ("log.dir", "data"),

@@ -72,6 +72,19 @@ pub(super) fn resolve(layers: &Layers, insecure: bool) -> Result<Vec<ListenerCon
     Ok(listeners)
 }
 
+/// The listeners as Kafka's settings say them: name of the setting and its text.
+pub(super) fn kafka_texts(listeners: &[ListenerConfig]) -> [(&'static str, String); 2] {
+    let join = |text: fn(&ListenerConfig) -> String| {
+        listeners.iter().map(text).collect::<Vec<_>>().join(",")
+    };
+    let listens = join(|listener| format!("{}://{}", listener.name, listener.address));
+    let told = join(|ListenerConfig { name, address, advertised_host, advertised_port }| {
+        let port = advertised_port.unwrap_or_else(|| address.port());
+        format!("{name}://{advertised_host}:{port}")
+    });
+    [("listeners", listens), ("advertised.listeners", told)]
+}
+
 /// The HTTP port's address.
 pub(super) fn resolve_http(layers: &Layers, insecure: bool) -> Result<SocketAddr, ConfigError> {
     let endpoint = parse(&layers.text("http")).filter(|endpoint| endpoint.name.is_none());

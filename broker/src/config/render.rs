@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::layers::{Given, Source};
+use super::layers::{Given, KAFKA_ALIASES, Source};
 use super::options::OPTIONS;
 use super::{Config, KAFKA_TABLE};
 use crate::settings::{BROKER_SETTINGS, Kind, Setting, TOPIC_SETTINGS};
@@ -43,7 +43,13 @@ pub(crate) fn show(config: &Config) -> String {
 /// What has an effect or was given.
 fn shown_settings(config: &Config) -> impl Iterator<Item = &'static Setting> {
     let given = |setting: &Setting| config.settings.given.contains_key(setting.name);
-    BROKER_SETTINGS.iter().filter(move |setting| setting.honoured || given(setting))
+    own_settings().filter(move |setting| setting.honoured || given(setting))
+}
+
+/// All settings but those that say what an option says already.
+fn own_settings() -> impl Iterator<Item = &'static Setting> {
+    let is_alias = |setting: &&Setting| KAFKA_ALIASES.iter().any(|(name, _)| *name == setting.name);
+    BROKER_SETTINGS.iter().filter(move |setting| !is_alias(setting))
 }
 
 /// Every option and every honoured setting, commented out, with its meaning and default.
@@ -64,7 +70,7 @@ pub(crate) fn example() -> String {
     text.push_str(&format!(
         "\n# Kafka's broker settings, with Kafka's names and units.\n[{KAFKA_TABLE}]\n"
     ));
-    for setting in BROKER_SETTINGS.iter().filter(|setting| setting.honoured && !setting.internal) {
+    for setting in own_settings().filter(|setting| setting.honoured && !setting.internal) {
         comment(&mut text, documentation(setting));
         let default = setting
             .default

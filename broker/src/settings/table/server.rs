@@ -40,9 +40,9 @@ pub(super) const SERVER: &[Setting] = &[
         .doc("Addresses to listen on, as NAME://host:port."),
     int("max.connection.creation.rate").default("2147483647").at_least(0).cluster_wide()
         .doc("Most new connections in a second."),
-    int("max.connections").default("2147483647").at_least(0).cluster_wide().honoured()
+    int("max.connections").default("2147483647").at_least(0).cluster_wide().honoured().honoured()
         .doc("Most connections at once."),
-    int("max.connections.per.ip").default("2147483647").at_least(0).cluster_wide().honoured()
+    int("max.connections.per.ip").default("2147483647").at_least(0).cluster_wide().honoured().honoured()
         .doc("Most connections at once from one address."),
     string("max.connections.per.ip.overrides").default("").cluster_wide()
         .doc("Other limits for named addresses, as host:count pairs."),
