@@ -47,6 +47,8 @@ pub(crate) enum ConfigResource {
     Topic(TopicName),
     /// One broker or all of them.
     Broker(SettingsScope),
+    /// Something of a type whose settings are not served: it has none, and none can be set.
+    WithoutSettings(ResourceType),
 }
 
 /// An error code with the sentence that goes with it.
@@ -58,28 +60,23 @@ impl ConfigResource {
     /// # Errors
     /// Code and sentence for the wire.
     pub(crate) fn parse(number: i8, name: &str, here: BrokerId) -> Result<Self, Refused> {
-        let invalid = |text: String| Err((ErrorCode::InvalidRequest, text));
-        match ResourceType::from_number(number) {
-            Some(ResourceType::Topic) => match TopicName::new(name) {
-                Ok(name) => Ok(Self::Topic(name)),
-                Err(error) => Err((error_map::topic_name(&error), error.to_string())),
-            },
-            Some(ResourceType::Broker) if name.is_empty() => {
-                Ok(Self::Broker(SettingsScope::AllBrokers))
-            }
-            Some(ResourceType::Broker) => match name.parse::<i32>() {
-                Ok(id) if id == here.get() => Ok(Self::Broker(SettingsScope::Broker(here))),
-                _ => invalid(format!(
-                    "Unexpected broker id, expected {here} or empty string, but received {name}"
-                )),
-            },
-            Some(ResourceType::BrokerLogger) => {
-                invalid("Log levels of this broker are set when it starts.".to_owned())
-            }
-            Some(known @ (ResourceType::ClientMetrics | ResourceType::Group)) => {
-                invalid(format!("Resources of type {known:?} are not served yet."))
-            }
-            None => invalid(format!("Unexpected resource type {number}")),
+        let invalid = |why: String| (ErrorCode::InvalidRequest, why);
+        let is_here = || match name.parse::<i32>() {
+            Ok(id) if id == here.get() => Ok(()),
+            Ok(_) | Err(_) => Err(invalid(format!(
+                "Unexpected broker id, expected {here} or empty string, but received {name}"
+            ))),
+        };
+        let unknown = || invalid(format!("Unexpected resource type {number}"));
+        let known = ResourceType::from_number(number).ok_or_else(unknown)?;
+        match known {
+            ResourceType::Topic => TopicName::new(name)
+                .map(Self::Topic)
+                .map_err(|error| (error_map::topic_name(&error), error.to_string())),
+            ResourceType::Broker if name.is_empty() => Ok(Self::Broker(SettingsScope::AllBrokers)),
+            ResourceType::Broker => is_here().map(|()| Self::Broker(SettingsScope::Broker(here))),
+            ResourceType::BrokerLogger => is_here().map(|()| Self::WithoutSettings(known)),
+            ResourceType::ClientMetrics | ResourceType::Group => Ok(Self::WithoutSettings(known)),
         }
     }
 
@@ -96,7 +93,9 @@ impl ConfigResource {
             Self::Topic(name) => {
                 (Resource::Topic(name.as_str()), ErrorCode::TopicAuthorizationFailed)
             }
-            Self::Broker(_) => (Resource::Cluster, ErrorCode::ClusterAuthorizationFailed),
+            Self::Broker(_) | Self::WithoutSettings(_) => {
+                (Resource::Cluster, ErrorCode::ClusterAuthorizationFailed)
+            }
         };
         if authorize(context, operation, resource) {
             return Ok(());
@@ -118,7 +117,10 @@ mod tests {
         assert_eq!(parse(2, "a/b").unwrap_err().0, ErrorCode::InvalidTopic);
         assert_eq!(parse(4, ""), Ok(ConfigResource::Broker(SettingsScope::AllBrokers)));
         assert_eq!(parse(4, "3"), Ok(ConfigResource::Broker(SettingsScope::Broker(here))));
-        for (number, name) in [(4, "4"), (4, "x"), (8, "3"), (16, "x"), (32, "g"), (99, "x")] {
+        for (number, known) in [(8, ResourceType::BrokerLogger), (32, ResourceType::Group)] {
+            assert_eq!(parse(number, "3"), Ok(ConfigResource::WithoutSettings(known)));
+        }
+        for (number, name) in [(4, "4"), (4, "x"), (8, "4"), (99, "x")] {
             assert_eq!(parse(number, name).unwrap_err().0, ErrorCode::InvalidRequest, "{number}");
         }
     }

@@ -136,7 +136,8 @@ pub(crate) const fn change(error: &ChangeError) -> ErrorCode {
         }
         ChangeError::InvalidPartitions(_) => ErrorCode::InvalidPartitions,
         ChangeError::InvalidAssignment(_) => ErrorCode::InvalidReplicaAssignment,
-        ChangeError::Contradiction(_) => ErrorCode::InvalidRequest,
+        // Kafka has another code for wrong settings of brokers than for those of topics.
+        ChangeError::Contradiction(_) | ChangeError::BrokerSetting(_) => ErrorCode::InvalidRequest,
         ChangeError::TooManyPartitions { .. } => ErrorCode::PolicyViolation,
         ChangeError::UnknownSetting(_) | ChangeError::FixedSetting { .. } => {
             ErrorCode::InvalidConfig

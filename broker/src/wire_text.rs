@@ -11,10 +11,15 @@ pub(crate) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
+/// An error's sentence may repeat what a client sent; the wire has room for 32,767 bytes.
+const MESSAGE_CHARS_MAX: usize = 1000;
+
 /// The message that explains an error to people.
 #[expect(clippy::unnecessary_wraps, reason = "the fields that take it are optional")]
 pub(crate) fn message(error: &impl Display) -> Option<StrBytes> {
-    Some(StrBytes::from_string(error.to_string()))
+    let sentence = error.to_string();
+    let end = sentence.char_indices().nth(MESSAGE_CHARS_MAX).map_or(sentence.len(), |(at, _)| at);
+    Some(text(&sentence[..end]))
 }
 
 /// A broker; `None` is Kafka's -1.

@@ -37,7 +37,7 @@ pub(crate) enum ChangeError {
     #[error("topic deletion is disabled")]
     DeletionDisabled,
     /// No topic has this id.
-    #[error("this server does not host a topic of this id")]
+    #[error("This server does not host this topic ID.")]
     UnknownTopicId,
     /// No topic may have this name.
     #[error(transparent)]
@@ -68,7 +68,7 @@ pub(crate) enum ChangeError {
         whose: &'static str,
     },
     /// A name that no table of settings has.
-    #[error("unknown topic setting: {0}")]
+    #[error("Unknown topic config name: {0}")]
     UnknownSetting(String),
     /// A setting that cannot be changed this way.
     #[error("{name} {why}")]
@@ -79,8 +79,11 @@ pub(crate) enum ChangeError {
         why: &'static str,
     },
     /// A value that its setting does not accept.
-    #[error(transparent)]
+    #[error("Invalid value {} for configuration {}: {}", .0.value, .0.name, .0.reason)]
     Setting(#[from] SettingError),
+    /// A broker setting that cannot be changed so, or not to this value.
+    #[error("{0}")]
+    BrokerSetting(String),
 }
 
 /// Why the metadata did not start.

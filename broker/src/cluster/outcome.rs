@@ -15,13 +15,13 @@ use super::codec::{DecodeError, Reader, Writer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     /// A topic of that name exists.
-    #[error("the topic already exists")]
+    #[error("Topic with this name already exists.")]
     TopicExists,
     /// A topic whose name differs only in `.` against `_` exists.
-    #[error("the topic's name collides with that of an existing topic, '.' and '_' being alike")]
+    #[error("The topic's name collides with that of an existing topic: '.' and '_' are alike.")]
     NameCollides,
     /// There is no such topic, any more.
-    #[error("this server does not host this topic")]
+    #[error("This server does not host this topic-partition.")]
     UnknownTopic,
     /// Another change came first.
     #[error("another change came first")]

@@ -66,7 +66,7 @@ async fn create(
         let late = |item| if in_time { Ok(item) } else { Err(ChangeError::NotOpenInTime) };
         changed.items.into_iter().map(|item| item.and_then(late)).collect()
     };
-    let answer = Answer { broker, context, validate_only: request.validate_only };
+    let answer = Answer { broker, context };
     let pairs = request.topics.iter().zip(items);
     pairs.map(|(topic, item)| answer.result(&topic.name, item)).collect()
 }
@@ -143,7 +143,6 @@ fn assigned(assignments: &[CreatableReplicaAssignment]) -> Result<Layout, Change
 struct Answer<'a> {
     broker: &'a Broker,
     context: &'a RequestContext,
-    validate_only: bool,
 }
 
 impl Answer<'_> {
@@ -163,7 +162,7 @@ impl Answer<'_> {
             }
         };
         let mut result = result.with_error_message(None);
-        if self.context.api_version >= ID_SINCE && !self.validate_only {
+        if self.context.api_version >= ID_SINCE {
             result = result.with_topic_id(planned.id().get());
         }
         if self.context.api_version >= DETAILS_SINCE {

@@ -76,6 +76,7 @@ impl Answer<'_> {
             }
             ConfigResource::Broker(SettingsScope::AllBrokers) => (layers.all_brokers(), false),
             ConfigResource::Broker(SettingsScope::Broker(_)) => (layers.broker(), false),
+            ConfigResource::WithoutSettings(_) => (Vec::new(), false),
         };
         let keys = wanted.configuration_keys.as_ref();
         let is_wanted = |described: &Described| {

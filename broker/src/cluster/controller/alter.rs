@@ -56,18 +56,18 @@ pub(super) fn broker(
     change: &SettingChange,
     given: &BrokerSettings,
 ) -> Result<Values, ChangeError> {
-    let find = |name: &str| changeable(scope, name);
-    let after = next(before, change, find)?;
+    let refuse = |error: ChangeError| ChangeError::BrokerSetting(error.to_string());
+    let after = next(before, change, |name| changeable(scope, name)).map_err(refuse)?;
     for (name, value) in &after {
-        changeable(scope, name)?.check(value)?;
+        changeable(scope, name)?.check(value).map_err(|error| refuse(error.into()))?;
     }
-    TopicSettings::resolve(&Values::new(), &after, given)?;
+    TopicSettings::resolve(&Values::new(), &after, given).map_err(|error| refuse(error.into()))?;
     Ok(after)
 }
 
 /// The row of a broker setting that may be changed at run time for `scope`.
 fn changeable(scope: SettingsScope, name: &str) -> Result<&'static Setting, ChangeError> {
-    let fixed = |why| ChangeError::FixedSetting { name: name.to_owned(), why };
+    let fixed = |why| ChangeError::BrokerSetting(format!("{name} {why}"));
     let setting = broker_setting(name).ok_or_else(|| fixed("is not a broker setting"))?;
     match (setting.update, scope) {
         (Update::ReadOnly, _) => Err(fixed("cannot be changed while the broker runs")),
