@@ -11,6 +11,7 @@
 //! or sync failed is offline for good. This thread must never wait for anything but the disk.
 
 use std::collections::BinaryHeap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -22,13 +23,15 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::device::Device;
 use crate::log::Log;
-use crate::log::write::{SyncJob, Written};
+use crate::log::write::{Rest, SyncJob, Written};
 use crate::metrics as names;
 
 mod sync;
 
 /// Bytes written in one round before their sync, so that a commit never takes long.
 const ROUND_BYTES_MAX: usize = 32 << 20;
+/// How soon a log is tried again whose files someone else is changing.
+const BUSY_RETRY: Duration = Duration::from_millis(1);
 /// How often a log that found the disk full is tried again.
 const STALL_RETRY: Duration = Duration::from_millis(200);
 
@@ -171,50 +174,44 @@ struct Rounds {
     flusher: Arc<Flusher>,
     syncer: sync::Syncer,
     timed: BinaryHeap<Timed>,
-    /// Logs that have more to write than the last round took, and those whose disk was full.
+    /// Logs that have more to write: than the last round took, or than the disk had room for.
     unfinished: Vec<Arc<Log>>,
 }
 
 impl Rounds {
     fn run(mut self) {
-        let mut is_stalled = false;
+        let mut retry = None;
         loop {
-            let retry = is_stalled.then(|| now() + STALL_RETRY);
+            let retry_at = retry.map(|after| now() + after);
             let timed = self.timed.peek().map(|timed| timed.at);
-            let until = match (self.unfinished.is_empty(), is_stalled) {
-                // More to write: do not wait at all.
-                (false, false) => Some(now()),
-                _ => [retry, timed].into_iter().flatten().min(),
-            };
+            let until = [retry_at, timed].into_iter().flatten().min();
             let Some(dirty) = self.flusher.next_round(until) else { return };
             let mut logs = std::mem::take(&mut self.unfinished);
             logs.extend(dirty);
-            is_stalled = self.round(logs);
+            retry = self.round(logs);
         }
     }
 
-    /// One round; returns whether a log found the disk full.
-    fn round(&mut self, logs: Vec<Arc<Log>>) -> bool {
+    /// One round; returns how soon the unfinished logs want the next one, if there are any.
+    fn round(&mut self, logs: Vec<Arc<Log>>) -> Option<Duration> {
         let started = now();
-        let (mut room, mut bytes, mut is_stalled) = (ROUND_BYTES_MAX, 0, false);
+        let (mut room, mut retry) = (ROUND_BYTES_MAX, None::<Duration>);
         let mut jobs: Vec<SyncJob> = Vec::new();
         for log in logs {
-            if room == 0 {
-                self.unfinished.push(log);
-                continue;
-            }
-            let Written { written_bytes, has_more, is_full, sync } =
-                log.write_pending(room, started);
-            bytes += written_bytes;
-            room = room.saturating_sub(written_bytes);
-            is_stalled |= is_full;
-            jobs.extend(sync.due);
-            if let Some(at) = sync.at {
+            let written = if room > 0 { write(&log, room, started) } else { Written::more() };
+            room = room.saturating_sub(written.bytes);
+            jobs.extend(written.sync.due);
+            if let Some(at) = written.sync.at {
                 self.timed.push(Timed { at, log: Arc::downgrade(&log) });
             }
-            if has_more {
-                self.unfinished.push(log);
-            }
+            let after = match written.rest {
+                Rest::Nothing => continue,
+                Rest::More => Duration::ZERO,
+                Rest::Busy => BUSY_RETRY,
+                Rest::Full => STALL_RETRY,
+            };
+            retry = Some(retry.map_or(after, |earlier| earlier.min(after)));
+            self.unfinished.push(log);
         }
         while self.timed.peek().is_some_and(|timed| timed.at <= started) {
             let log = self.timed.pop().and_then(|timed| timed.log.upgrade());
@@ -225,12 +222,22 @@ impl Rounds {
             counter!(names::FLUSHES.name).increment(1);
             histogram!(names::FLUSH_SECONDS.name).record((now() - started).as_secs_f64());
         }
-        counter!(names::WRITTEN_BYTES.name).increment(crate::scan::as_u64(bytes));
+        let bytes = crate::scan::as_u64(ROUND_BYTES_MAX.saturating_sub(room));
+        counter!(names::WRITTEN_BYTES.name).increment(bytes);
         let pending = self.flusher.pending_bytes.load(Ordering::Relaxed);
         gauge!(names::PENDING_BYTES.name)
             .set(f64::from(u32::try_from(pending).unwrap_or(u32::MAX)));
-        is_stalled
+        retry
     }
+}
+
+/// A log whose invariants are broken goes offline alone: this thread serves all the others.
+fn write(log: &Arc<Log>, bytes_max: usize, now: Instant) -> Written {
+    let written = catch_unwind(AssertUnwindSafe(|| log.write_pending(bytes_max, now)));
+    written.unwrap_or_else(|_panic| {
+        log.fail_after_panic("write");
+        Written::nothing()
+    })
 }
 
 /// The flusher measures its rounds and keeps `flush.ms`; neither outlives the process.

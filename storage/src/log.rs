@@ -239,6 +239,12 @@ impl Log {
         self.fail_with(&mut writer, failure);
     }
 
+    /// As [`Log::fail`], for the flusher after a panic in this log's code or in its listener's.
+    pub(crate) fn fail_after_panic(&self, operation: &'static str) {
+        let cause = Arc::new(std::io::Error::other("the code of this log panicked"));
+        self.fail(LogFailure { path: self.directory.clone(), operation, cause });
+    }
+
     fn fail_with(&self, writer: &mut Writer, failure: LogFailure) {
         if !matches!(self.state.lock().phase, Phase::Open) {
             return;
@@ -267,10 +273,12 @@ impl Log {
 
     /// The writer's lock, at a moment when the flusher syncs none of this log's files.
     fn quiet_writer(&self) -> MutexGuard<'_, Writer> {
+        self.state.lock().quiet_wanted += 1;
         loop {
             let writer = self.writer.lock();
             let mut state = self.state.lock();
             if state.syncs_in_flight == 0 {
+                state.quiet_wanted -= 1;
                 return writer;
             }
             // The flusher needs the writer's lock to say that a sync has failed.

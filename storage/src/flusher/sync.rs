@@ -4,6 +4,7 @@
 //! file system at once 16–19 ms. With few files the others on the disk should not be waited for.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -73,7 +74,7 @@ impl Syncer {
                     failure = Some(LogFailure { path, operation: "sync", cause });
                 }
             }
-            job.finish(failure);
+            finish(job, failure);
         }
     }
 
@@ -108,8 +109,16 @@ impl Syncer {
                 operation: "sync of the file system",
                 cause: Arc::clone(cause),
             });
-            job.finish(failure);
+            finish(job, failure);
         }
+    }
+}
+
+/// As for writes: what a log or its listener breaks must not stop the others.
+fn finish(job: SyncJob, failure: Option<LogFailure>) {
+    let log = Arc::clone(job.log());
+    if catch_unwind(AssertUnwindSafe(|| job.finish(failure))).is_err() {
+        log.fail_after_panic("finish the sync of");
     }
 }
 

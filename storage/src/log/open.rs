@@ -59,7 +59,7 @@ impl Log {
             let mark = dir.join(recovery::FAILED_MARK);
             env.device.remove_file(&mark).map_err(recovery::io_error(&mark, "remove"))?;
         }
-        let log_start_offset = log_start(env, &dir, &recovered, checkpoint, listing.was_cut)?;
+        let log_start_offset = log_start(env, &dir, &recovered)?;
         let (loaded, snapshots) = producers::load(env, &dir, &recovered, listing.snapshots)?;
         let is_unclean = stop != StopKind::Clean;
         let recovered_uncleanly = is_unclean && !(is_new && leader_epochs.latest().is_none());
@@ -137,22 +137,16 @@ fn read_epochs(env: &LogEnvironment, directory: &Path) -> Result<LeaderEpochs, O
     })
 }
 
-/// The log start is the highest of what the first segment, the checkpoint and the log's own file
-/// tell: it never goes back, unless the log was cut below it (then it is empty).
+/// The log start is the higher of what the first segment and the log's own file tell. The data
+/// directory's checkpoint says the same, but may be older than the last truncation.
 fn log_start(
     env: &LogEnvironment,
     directory: &Path,
     recovered: &Recovered,
-    checkpoint: Option<LogCheckpoint>,
-    was_cut: bool,
 ) -> Result<Offset, OpenError> {
     let raised = read_offset(env, directory, LOG_START_FILE)?;
     let first = recovered.segments.first().map(|segment| segment.base_offset());
-    let known = checkpoint.map(|checkpoint| checkpoint.log_start_offset);
-    let start = [raised, first, known].into_iter().flatten().max().unwrap_or(Offset::ZERO);
-    if start > recovered.log_end_offset && was_cut {
-        return Ok(recovered.log_end_offset);
-    }
+    let start = raised.max(first).unwrap_or(Offset::ZERO);
     if start > recovered.log_end_offset {
         let end = recovered.log_end_offset;
         let what = format!("the log starts at {start}, but its data ends at {end}");

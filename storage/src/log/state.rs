@@ -60,6 +60,8 @@ pub(super) struct State {
     pub(super) generation: u64,
     /// Syncs that the flusher has begun and not finished.
     pub(super) syncs_in_flight: u32,
+    /// Who waits for a moment without such a sync; the flusher begins no other meanwhile.
+    pub(super) quiet_wanted: u32,
     pub(super) bytes_since_snapshot: u64,
     pub(super) recovered_uncleanly: bool,
     headers: BytesMut,
@@ -96,6 +98,7 @@ impl State {
             is_queued: false,
             generation: 0,
             syncs_in_flight: 0,
+            quiet_wanted: 0,
             bytes_since_snapshot: 0,
             recovered_uncleanly: false,
             headers: BytesMut::new(),

@@ -27,13 +27,36 @@ const RUN_BYTES_MAX: usize = 8 << 20;
 /// What became of one log in one round.
 pub(crate) struct Written {
     /// Bytes that are in the page cache now.
-    pub(crate) written_bytes: usize,
-    /// Whether the log has more to write and wants to be in the next round.
-    pub(crate) has_more: bool,
-    /// Whether it could not go on because the disk is full.
-    pub(crate) is_full: bool,
+    pub(crate) bytes: usize,
+    /// What is left to do.
+    pub(crate) rest: Rest,
     /// What should be synced, and when.
     pub(crate) sync: SyncWish,
+}
+
+/// Why a log wants to be in another round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// It does not.
+    Nothing,
+    /// It has more than it was allowed to write.
+    More,
+    /// Someone else is changing its files, or waits to do so.
+    Busy,
+    /// The disk is full.
+    Full,
+}
+
+impl Written {
+    /// Nothing was written, and nothing is left.
+    pub(crate) fn nothing() -> Self {
+        Self { bytes: 0, rest: Rest::Nothing, sync: SyncWish::default() }
+    }
+
+    /// Nothing was written in this round.
+    pub(crate) fn more() -> Self {
+        Self { rest: Rest::More, ..Self::nothing() }
+    }
 }
 
 /// When a log wants its files synced.
@@ -61,6 +84,11 @@ pub(crate) struct SyncJob {
 }
 
 impl SyncJob {
+    /// Whose files they are.
+    pub(crate) const fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
     /// All files are durable, or something is lost.
     pub(crate) fn finish(self, failure: Option<LogFailure>) {
         match failure {
@@ -119,19 +147,23 @@ pub(super) fn is_full(cause: &io::Error) -> bool {
 }
 
 impl Log {
-    /// Writes pending batches up to about `bytes_max`. Called by the flusher.
+    /// Writes pending batches up to about `bytes_max`. Called by the flusher, which never waits for
+    /// others that change this log's files.
     pub(crate) fn write_pending(&self, bytes_max: usize, now: Instant) -> Written {
-        let mut writer = self.writer.lock();
-        let mut written_bytes = 0;
-        let outcome = self.write_runs(&mut writer, bytes_max, &mut written_bytes);
+        let is_wanted = self.state.lock().quiet_wanted > 0;
+        let writer = if is_wanted { None } else { self.writer.try_lock() };
+        let Some(mut writer) = writer else {
+            return Written { rest: Rest::Busy, ..Written::nothing() };
+        };
+        let mut bytes = 0;
+        let outcome = self.write_runs(&mut writer, bytes_max, &mut bytes);
         let is_full = matches!(outcome, Err(WriteFailure::Full));
         match outcome {
             Ok(()) => {}
             Err(WriteFailure::Full) => self.env.space.found_full(),
             Err(WriteFailure::Failed(failure)) => {
                 self.fail_with(&mut writer, failure);
-                let sync = SyncWish::default();
-                return Written { written_bytes, has_more: false, is_full, sync };
+                return Written { bytes, ..Written::nothing() };
             }
         }
         let sync = self.wish_sync(&mut writer, now);
@@ -148,7 +180,12 @@ impl Log {
         if is_relaxed {
             self.tell_progress();
         }
-        Written { written_bytes, has_more, is_full, sync }
+        let rest = match (has_more, is_full) {
+            (false, _) => Rest::Nothing,
+            (true, false) => Rest::More,
+            (true, true) => Rest::Full,
+        };
+        Written { bytes, rest, sync }
     }
 
     pub(super) fn write_runs(

@@ -192,10 +192,11 @@ fn run(seed: u64) {
                 ear = listen(&log);
             }
             _ => {
-                drop(ear);
                 if rng.random() {
                     directory.close().unwrap();
                 } else {
+                    // What is not finished may be lost then.
+                    ear.wait_for(Offset::new(model.end())).unwrap();
                     drop(directory);
                 }
                 directory = open_directory(&device, root.path()).unwrap();
