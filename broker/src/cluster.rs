@@ -20,6 +20,8 @@ mod producer_ids;
 mod reconciler;
 mod snapshot;
 mod state_machine;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

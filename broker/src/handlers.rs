@@ -19,3 +19,6 @@ pub(crate) mod list_offsets;
 pub(crate) mod metadata;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
+
+#[cfg(test)]
+mod tests;

@@ -219,3 +219,6 @@ fn invalid_request(topic: &MetadataRequestTopic) -> MetadataResponseTopic {
         .with_name(Some(m::TopicName(name)))
         .with_topic_id(topic.topic_id)
 }
+
+#[cfg(test)]
+mod tests;
