@@ -14,12 +14,12 @@ use protocol::response::Response;
 
 use crate::authorize::Operation;
 use crate::broker::Broker;
-use crate::cluster::image::{Image, SettingsScope};
+use crate::cluster::image::{Endpoint, Image, SettingsScope};
 use crate::config_resource::{ConfigResource, Refused};
 use crate::context::RequestContext;
 use crate::reply::Work;
-use crate::settings::Kind;
 use crate::settings::describe::{Described, Origin};
+use crate::settings::{Kind, Values};
 use crate::wire_text::{message, text};
 
 /// From here on the response tells type and documentation.
@@ -65,7 +65,8 @@ impl Answer<'_> {
         let here = self.broker.broker_id;
         let resource = ConfigResource::parse(wanted.resource_type, &wanted.resource_name, here)?;
         resource.authorize(self.context, Operation::DescribeConfigs)?;
-        let layers = self.image.setting_layers(here, &self.broker.settings.given);
+        let given = self.given();
+        let layers = self.image.setting_layers(here, &given);
         let (described, is_topic) = match resource {
             ConfigResource::Topic(name) => {
                 let topic = self.image.topics.get(&name).ok_or_else(|| {
@@ -84,6 +85,27 @@ impl Answer<'_> {
         };
         let shown = described.into_iter().filter(is_wanted);
         Ok(shown.map(|described| self.config(described, is_topic)).collect())
+    }
+
+    /// What was given at start, and what this process found out by itself.
+    fn given(&self) -> Values {
+        let id = self.broker.broker_id;
+        let mut given = Values::from([
+            ("node.id".to_owned(), id.to_string()),
+            ("broker.id".to_owned(), id.to_string()),
+        ]);
+        if let Some(broker) = self.image.brokers.get(&id) {
+            let url = |at: &Endpoint| {
+                // An IPv6 address has colons of its own.
+                let is_v6 = at.host.contains(':');
+                let (open, close) = if is_v6 { ("[", "]") } else { ("", "") };
+                format!("{}://{open}{}{close}:{}", at.listener, at.host, at.port)
+            };
+            let urls: Vec<_> = broker.endpoints.iter().map(url).collect();
+            given.insert("advertised.listeners".to_owned(), urls.join(","));
+        }
+        given.extend(self.broker.settings.given.clone());
+        given
     }
 
     fn config(&self, described: Described, is_topic: bool) -> DescribeConfigsResourceResult {

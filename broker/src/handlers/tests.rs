@@ -194,6 +194,7 @@ async fn settings_are_described_with_their_source() {
         assert_eq!(at((2, "t"), "retention.ms").await, shown("5", 1));
         assert_eq!(at((2, "t"), "segment.bytes").await, shown("1073741824", 5));
         assert_eq!(at((4, "1"), "num.partitions").await, shown("1", 5));
+        assert_eq!(at((4, "1"), "node.id").await, shown("1", 4));
         assert_eq!(at((2, "t"), "no.such.key").await, (0, None));
         assert_eq!(at((2, "gone"), "retention.ms").await, (3, None));
         assert_eq!(at((4, "7"), "num.partitions").await, (42, None));
