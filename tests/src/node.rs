@@ -184,6 +184,11 @@ impl Node {
         status
     }
 
+    #[expect(clippy::print_stdout, reason = "what the broker said is half of a failed test")]
+    fn print_log(&self) {
+        println!("the broker printed:\n{}", self.log());
+    }
+
     fn assert_no_panic(&self) {
         let log = self.log();
         assert!(!log.contains(PANIC), "the broker panicked:\n{log}");
@@ -197,7 +202,9 @@ impl Drop for Node {
             drop(child.wait());
             self.output.close();
         }
-        if !thread::panicking() {
+        if thread::panicking() {
+            self.print_log();
+        } else {
             self.assert_no_panic();
         }
     }

@@ -5,7 +5,7 @@ use crate::deadline::PATIENCE;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 /// Client id of every request sent here.
@@ -21,54 +21,73 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the broker accepts");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        stream.set_nodelay(true).expect("a socket option");
-        Self { stream, next_correlation_id: 0 }
+        Self::try_open(address).expect("the broker accepts")
+    }
+
+    /// Connects, if there is a broker.
+    ///
+    /// # Errors
+    /// The system's word.
+    pub fn try_open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, next_correlation_id: 0 })
     }
 
     /// Sends one request and waits for its response.
     pub fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
-        let correlation_id = self.send(version, request);
-        self.receive::<R>(version, correlation_id)
+        self.try_call(version, request).expect("an answer")
+    }
+
+    /// The same where the broker may go away.
+    ///
+    /// # Errors
+    /// The connection has ended, or nothing came in time.
+    pub fn try_call<R: Request>(&mut self, version: i16, request: &R) -> io::Result<R::Response> {
+        let correlation_id = self.try_send(version, request)?;
+        self.try_receive::<R>(version, correlation_id)
     }
 
     /// Sends one request without waiting; its correlation id.
     pub fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
+        self.try_send(version, request).expect("the broker reads")
+    }
+
+    fn try_send<R: Request>(&mut self, version: i16, request: &R) -> io::Result<i32> {
         let correlation_id = self.next_correlation_id;
         self.next_correlation_id += 1;
-        self.send_frame(&encode(version, correlation_id, request));
-        correlation_id
+        self.stream.write_all(&with_size(&encode(version, correlation_id, request)))?;
+        Ok(correlation_id)
     }
 
     /// Waits for the next response, which must be the one to this request.
     pub fn receive<R: Request>(&mut self, version: i16, correlation_id: i32) -> R::Response {
-        let mut frame = self.receive_frame().expect("a response, not the end of the connection");
+        self.try_receive::<R>(version, correlation_id).expect("an answer")
+    }
+
+    fn try_receive<R: Request>(
+        &mut self,
+        version: i16,
+        correlation_id: i32,
+    ) -> io::Result<R::Response> {
+        let mut frame = self.try_receive_frame()?.ok_or(ErrorKind::UnexpectedEof)?;
         let header_version = R::Response::header_version(version);
         let header = ResponseHeader::decode(&mut frame, header_version).expect("response header");
         assert_eq!(header.correlation_id, correlation_id, "responses leave in request order");
         let response = R::Response::decode(&mut frame, version).expect("response body");
         assert!(!frame.has_remaining(), "{} bytes after the response", frame.remaining());
-        response
+        Ok(response)
     }
 
     /// Sends a body with its size before it.
     pub fn send_frame(&mut self, body: &[u8]) {
-        let size = i32::try_from(body.len()).expect("test frames are small");
-        let mut frame = BytesMut::with_capacity(4 + body.len());
-        frame.put_i32(size);
-        frame.put_slice(body);
-        self.send_bytes(&frame);
+        self.send_bytes(&with_size(body));
     }
 
     /// Sends bytes as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the broker reads");
-    }
-
-    /// Sends as much as the broker takes before it closes the connection; whether it took all.
-    pub fn try_send_bytes(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).is_ok()
     }
 
     /// Says that nothing more will be sent.
@@ -78,21 +97,27 @@ impl Connection {
 
     /// The body of the next frame; none when the broker has closed the connection.
     pub fn receive_frame(&mut self) -> Option<Bytes> {
+        self.try_receive_frame().expect("a frame or the end, in time")
+    }
+
+    fn try_receive_frame(&mut self) -> io::Result<Option<Bytes>> {
         let mut size = [0; 4];
-        if !self.fill(&mut size) {
-            return None;
+        match self.stream.read_exact(&mut size) {
+            Ok(()) => {}
+            Err(error) if is_end(&error) => return Ok(None),
+            Err(error) => return Err(error),
         }
         let size = usize::try_from(i32::from_be_bytes(size)).expect("a frame's size is positive");
         let mut body = vec![0; size];
-        assert!(self.fill(&mut body), "the connection ended within a frame");
-        Some(body.into())
+        self.stream.read_exact(&mut body)?;
+        Ok(Some(body.into()))
     }
 
     /// All bytes until the broker closes the connection.
     pub fn receive_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         match self.stream.read_to_end(&mut bytes) {
-            Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
+            Err(error) if !is_end(&error) => panic!("{error}"),
             _ => bytes,
         }
     }
@@ -102,17 +127,19 @@ impl Connection {
         let rest = self.receive_to_end();
         assert!(rest.is_empty(), "bytes instead of a close: {rest:02x?}");
     }
+}
 
-    /// Reads a whole buffer; false when the connection ended before its first byte.
-    fn fill(&mut self, buffer: &mut [u8]) -> bool {
-        match self.stream.read_exact(buffer) {
-            Ok(()) => true,
-            Err(e) if matches!(e.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
-                false
-            }
-            Err(error) => panic!("no answer in time: {error}"),
-        }
-    }
+/// Whether the other side has closed the connection, in order or not.
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset)
+}
+
+fn with_size(body: &[u8]) -> BytesMut {
+    let size = i32::try_from(body.len()).expect("test frames are small");
+    let mut frame = BytesMut::with_capacity(4 + body.len());
+    frame.put_i32(size);
+    frame.put_slice(body);
+    frame
 }
 
 /// A whole request without its size: header and body.

@@ -42,12 +42,12 @@ fn java_client() {
 
 #[test]
 fn franz_go() {
-    check(&mut Command::new(clients().join("bin/franz-go")), "delete topic");
+    check(&mut Command::new(clients().join("bin/franz-go/check")), "delete topic");
 }
 
 #[test]
 fn sarama() {
-    check(&mut Command::new(clients().join("bin/sarama")), "delete topic");
+    check(&mut Command::new(clients().join("bin/sarama/sarama")), "delete topic");
 }
 
 /// kafkajs has no consumer without a group, so kcat reads back what it produced.

@@ -5,6 +5,7 @@ mod admin;
 mod chaos;
 mod clients;
 mod connection;
+mod crash;
 mod fetch;
 mod lifecycle;
 mod metadata;

@@ -1,4 +1,4 @@
-// Command franz-go exercises a broker with franz-go; see ../README.md.
+// Command check exercises a broker with franz-go; see ../../README.md.
 package main
 
 import (
