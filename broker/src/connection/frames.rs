@@ -136,6 +136,10 @@ impl<'a> Frames<'a> {
                 self.last_activity = began.unwrap_or(self.last_activity);
                 return Ok(self.last_activity);
             }
+            if let Some(first) = self.unread().first_chunk() {
+                // A length that no frame has is not worth the wait for what follows it.
+                self.judge_length(*first).map_err(ReadEnd::Refused)?;
+            }
             if unread > 0 && began.is_none() {
                 began = Some(Instant::now());
             }
@@ -145,8 +149,12 @@ impl<'a> Frames<'a> {
         }
     }
 
+    fn unread(&self) -> &[u8] {
+        self.buffer.as_ref().map_or(&self.set_aside, ReadBuffer::unread)
+    }
+
     fn unread_bytes(&self) -> usize {
-        self.buffer.as_ref().map_or(self.set_aside.len(), |buffer| buffer.unread().len())
+        self.unread().len()
     }
 
     /// Reads what the socket has into the buffer, waiting for the client if it has nothing: until
@@ -197,21 +205,21 @@ impl<'a> Frames<'a> {
         }
     }
 
+    /// The bytes of a frame with this length prefix.
+    fn judge_length(&self, first: [u8; LENGTH_BYTES]) -> Result<usize, Refusal> {
+        let request_bytes_max = self.shared.limits.request_bytes_max;
+        usize::try_from(i32::from_be_bytes(first))
+            .ok()
+            .filter(|bytes| (FRAME_BYTES_MIN..=request_bytes_max).contains(bytes))
+            .ok_or_else(|| Refusal::of_length(first, request_bytes_max))
+    }
+
     fn judge_prefix(&self) -> Result<Prefix, Refusal> {
-        let mut unread = self.buffer.as_ref().map(ReadBuffer::unread).unwrap_or_default();
-        let first: [u8; LENGTH_BYTES] =
-            unread[..LENGTH_BYTES].try_into().expect("await_prefix has seen this many");
-        let length = unread.get_i32();
+        let mut unread = self.unread();
+        let first = *unread.first_chunk().expect("await_prefix has seen this many");
+        let frame_bytes = self.judge_length(first)?;
+        unread.advance(LENGTH_BYTES);
         let api_key = unread.get_i16();
-        let frame_bytes = match usize::try_from(length) {
-            Ok(bytes) if bytes > self.shared.limits.request_bytes_max => {
-                return Err(Refusal::of_length(first, self.shared.limits.request_bytes_max));
-            }
-            Ok(bytes) if bytes >= FRAME_BYTES_MIN => bytes,
-            Ok(_) | Err(_) => {
-                return Err(Refusal::of_length(first, self.shared.limits.request_bytes_max));
-            }
-        };
         let Some(spec) = api::spec(api_key) else { return Err(Refusal::UnknownApi { api_key }) };
         match spec.frame_bytes_max {
             Some(frame_bytes_max) if frame_bytes > frame_bytes_max => {
