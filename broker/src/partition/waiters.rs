@@ -185,13 +185,15 @@ impl Waiters {
             self.version.fetch_add(1, Ordering::Release);
             (state.take_finished(), state.take_watches())
         };
-        for entry in finished {
-            entry.countdown.count_down();
-        }
+        // Watches first: a client whose produce was acknowledged may look at once, without waiting,
+        // and its fetch session must have the mark by then.
         for (watch, slot) in watches {
             if let Some(watch) = watch.upgrade() {
                 watch.mark(slot);
             }
+        }
+        for entry in finished {
+            entry.countdown.count_down();
         }
     }
 }
