@@ -22,10 +22,13 @@ const READY: &str = "ready in";
 /// What a panic leaves in the log, whichever thread it was in.
 const PANIC: &str = "panicked at";
 
-/// The `target/<profile>` folder that this test was built into; the broker stands beside it.
+/// The `target/<profile>` folder that this program was built into; the broker stands there too.
 pub fn profile_dir() -> PathBuf {
-    let exe = env::current_exe().expect("a test knows its own path");
-    exe.ancestors().nth(2).expect("tests are built to target/<profile>/deps").to_path_buf()
+    let exe = env::current_exe().expect("a program knows its own path");
+    let folder = exe.parent().expect("a program is in a folder");
+    // Programs are built to the profile's folder, tests to `deps` in it.
+    let is_test = folder.ends_with("deps");
+    if is_test { folder.parent().expect("deps is in a folder") } else { folder }.to_path_buf()
 }
 
 /// The broker's binary.
