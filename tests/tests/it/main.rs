@@ -2,7 +2,6 @@
 //! shares nothing with another, so all of them may run at once and in any order.
 
 mod admin;
-mod chaos;
 mod clients;
 mod connection;
 mod crash;
