@@ -15,6 +15,8 @@ pub mod field {
 
     /// Offset of the first record.
     pub const BASE_OFFSET: Range<usize> = 0..8;
+    /// Bytes after this field.
+    pub const BATCH_LENGTH: Range<usize> = 8..12;
     /// CRC-32C of everything after it.
     pub const CRC: Range<usize> = 17..21;
     /// Compression, timestamp type, transactional, control.

@@ -11,6 +11,7 @@ pub mod deadline;
 pub mod history;
 pub mod http;
 pub mod node;
+pub mod process;
 pub mod program;
 pub mod target;
 pub mod wire;

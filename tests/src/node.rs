@@ -40,7 +40,17 @@ pub fn binary() -> PathBuf {
 
 /// A command that runs the broker with nothing inherited that would change its behaviour.
 pub fn command() -> Command {
-    let mut command = Command::new(binary());
+    isolated(Command::new(binary()))
+}
+
+/// The same for a process that may open only so many files.
+fn command_with_descriptors(descriptors_max: u32) -> Command {
+    let mut command = Command::new("prlimit");
+    command.arg(format!("--nofile={descriptors_max}:{descriptors_max}")).arg(binary());
+    isolated(command)
+}
+
+fn isolated(mut command: Command) -> Command {
     for (name, _) in env::vars_os().filter(|(name, _)| is_setting(name)) {
         command.env_remove(name);
     }
@@ -68,6 +78,7 @@ pub struct Node {
     output: Output,
     data: DataDir,
     arguments: Vec<String>,
+    descriptors_max: Option<u32>,
     kafka: SocketAddr,
     http: SocketAddr,
 }
@@ -97,20 +108,26 @@ impl Node {
     /// The same with more arguments, such as `--set KEY=VALUE`.
     pub fn start_with(arguments: &[&str]) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
-        Self::launch(DataDir::Own(dir), arguments)
+        Self::launch(DataDir::Own(dir), arguments, None)
+    }
+
+    /// Starts a node that may open only so many files, each time that it is started.
+    pub fn start_with_descriptors(descriptors_max: u32) -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        Self::launch(DataDir::Own(dir), &[], Some(descriptors_max))
     }
 
     /// Starts a node on a data directory that the caller keeps.
     pub fn start_in(data: &Path, arguments: &[&str]) -> Self {
-        Self::launch(DataDir::Given(data.to_path_buf()), arguments)
+        Self::launch(DataDir::Given(data.to_path_buf()), arguments, None)
     }
 
-    fn launch(data: DataDir, arguments: &[&str]) -> Self {
+    fn launch(data: DataDir, arguments: &[&str], descriptors_max: Option<u32>) -> Self {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let output = Output::default();
-        let mut node =
-            Self { child: None, output, data, arguments, kafka: any_port, http: any_port };
+        let (kafka, http) = (any_port, any_port);
+        let mut node = Self { child: None, output, data, arguments, descriptors_max, kafka, http };
         node.start_again();
         node
     }
@@ -118,7 +135,7 @@ impl Node {
     /// Starts the stopped or killed node on the same directory and the same ports.
     pub fn start_again(&mut self) {
         assert!(self.child.is_none(), "the node still runs");
-        let mut command = command();
+        let mut command = self.descriptors_max.map_or_else(command, command_with_descriptors);
         command.arg("--data").arg(self.data.path());
         command.arg("--listen").arg(self.kafka.to_string());
         command.arg("--http").arg(self.http.to_string());

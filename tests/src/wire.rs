@@ -35,6 +35,12 @@ impl Connection {
         Ok(Self { stream, next_correlation_id: 0 })
     }
 
+    /// The same connection once more, for a thread that sends while another receives.
+    pub fn second_handle(&self) -> Self {
+        let stream = self.stream.try_clone().expect("a free descriptor");
+        Self { stream, next_correlation_id: self.next_correlation_id }
+    }
+
     /// Sends one request and waits for its response.
     pub fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
         self.try_call(version, request).expect("an answer")

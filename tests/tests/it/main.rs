@@ -7,6 +7,7 @@ mod connection;
 mod crash;
 mod fetch;
 mod lifecycle;
+mod limits;
 mod metadata;
 mod offsets;
 mod produce;
