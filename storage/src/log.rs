@@ -327,7 +327,7 @@ impl Log {
     /// Whether the log was recovered after an unclean stop, so that a new epoch is due.
     #[must_use]
     pub fn recovered_uncleanly(&self) -> bool {
-        self.state.lock().recovered_uncleanly
+        self.state.lock().spent_epoch.is_some()
     }
 
     /// Bytes of all segments.

@@ -83,6 +83,24 @@ impl Listing {
         Ok(listing)
     }
 
+    /// Removes segments that lie below the log start. They were being deleted when the power went,
+    /// and some may be gone already: the rest must not be taken for a log with a gap.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub(crate) fn remove_below(
+        &mut self,
+        env: &LogEnvironment,
+        directory: &Path,
+        log_start_offset: Offset,
+    ) -> Result<(), OpenError> {
+        let after = self.segments.partition_point(|base_offset| *base_offset <= log_start_offset);
+        for base_offset in self.segments.drain(..after.saturating_sub(1)) {
+            remove_files(env, directory, base_offset)?;
+        }
+        Ok(())
+    }
+
     /// Removes what left the log before the stop.
     ///
     /// # Errors

@@ -51,6 +51,7 @@ impl Log {
             }
         }
         self.sync_now(writer)?;
+        self.keep_epoch_spent()?;
         self.try_snapshot_at_end(writer);
         let active = self.state.lock().active().clone();
         if active.is_created() && active.is_index_loaded() {
@@ -59,6 +60,23 @@ impl Log {
                 .map_err(io_error(active.path(), "finish the index of"))?;
         }
         Ok(())
+    }
+
+    /// After an unclean start the next epoch is due. If no batch has taken it yet, the next start,
+    /// which finds a clean stop, must not take the old one again.
+    fn keep_epoch_spent(&self) -> Result<(), OpenError> {
+        {
+            let mut state = self.state.lock();
+            if let Some(spent) = state.spent_epoch {
+                let end = state.pointers.log_end_offset;
+                let changed = state.leader_epochs.begin(spent.next(), end);
+                state.epochs_changed |= changed;
+            }
+        }
+        self.save_epochs().map_err(|failure| match failure {
+            WriteFailure::Full => unwritten(self),
+            WriteFailure::Failed(failure) => as_open_error(failure),
+        })
     }
 
     /// Syncs everything that is written, and tells the listener. The log is offline if that fails.

@@ -40,11 +40,13 @@ impl Log {
         checkpoint: Option<LogCheckpoint>,
         stop: StopKind,
     ) -> Result<Arc<Self>, OpenError> {
-        let listing = Listing::of(env, &dir)?;
+        let mut listing = Listing::of(env, &dir)?;
         listing.remove_leftovers(env)?;
+        let raised = read_offset(env, &dir, LOG_START_FILE)?.unwrap_or(Offset::ZERO);
+        listing.remove_below(env, &dir, raised)?;
         let mut leader_epochs = read_epochs(env, &dir)?;
         let is_new = listing.segments.is_empty();
-        let recovered = recover(env, &dir, &listing, &config, checkpoint, stop);
+        let recovered = recover(env, &dir, &listing, &config, Left { checkpoint, stop, raised });
         let recovered = recovered.inspect_err(|error| {
             // Whatever failed, it may have been a sync.
             if matches!(error, OpenError::Io { .. }) {
@@ -59,10 +61,11 @@ impl Log {
             let mark = dir.join(recovery::FAILED_MARK);
             env.device.remove_file(&mark).map_err(recovery::io_error(&mark, "remove"))?;
         }
-        let log_start_offset = log_start(env, &dir, &recovered)?;
+        let log_start_offset = log_start(&dir, &recovered, raised)?;
         let (loaded, snapshots) = producers::load(env, &dir, &recovered, listing.snapshots)?;
         let is_unclean = stop != StopKind::Clean;
-        let recovered_uncleanly = is_unclean && !(is_new && leader_epochs.latest().is_none());
+        let newest = leader_epochs.latest();
+        let was_used = !is_new || newest.is_some();
         let mut state = State::new(
             config,
             log_start_offset,
@@ -71,7 +74,7 @@ impl Log {
             loaded,
             leader_epochs,
         );
-        state.recovered_uncleanly = recovered_uncleanly;
+        state.spent_epoch = (is_unclean && was_used).then(|| newest.unwrap_or(LeaderEpoch::ZERO));
         state.epochs_changed = epochs_changed;
         Ok(Arc::new_cyclic(|myself| Self {
             name: name.partition.to_string(),
@@ -86,14 +89,22 @@ impl Log {
     }
 }
 
+/// What the last user of the log left behind.
+struct Left {
+    checkpoint: Option<LogCheckpoint>,
+    stop: StopKind,
+    /// The log start by the log's own file: everything below was synced before it was deleted.
+    raised: Offset,
+}
+
 fn recover(
     env: &LogEnvironment,
     directory: &Path,
     listing: &Listing,
     config: &LogConfig,
-    checkpoint: Option<LogCheckpoint>,
-    stop: StopKind,
+    left: Left,
 ) -> Result<Recovered, OpenError> {
+    let Left { checkpoint, stop, raised } = left;
     let Some(first) = listing.segments.first().copied() else {
         return new_log(directory, checkpoint);
     };
@@ -108,7 +119,8 @@ fn recover(
         _ => {
             let noted = checkpoint.map_or(first, |checkpoint| checkpoint.recovery_point);
             let cut = read_offset(env, directory, LOG_CUT_FILE)?;
-            let recovery_point = cut.map_or(noted, |cut| cut.min(noted)).max(first);
+            let noted = cut.map_or(noted, |cut| cut.min(noted));
+            let recovery_point = noted.max(first).max(raised);
             // After lost power the page cache is gone, and what is read is what is on the disk.
             let must_rewrite = listing.has_failed && stop == StopKind::Killed;
             Recovery { env, directory, config, stop, recovery_point, must_rewrite }
@@ -139,14 +151,9 @@ fn read_epochs(env: &LogEnvironment, directory: &Path) -> Result<LeaderEpochs, O
 
 /// The log start is the higher of what the first segment and the log's own file tell. The data
 /// directory's checkpoint says the same, but may be older than the last truncation.
-fn log_start(
-    env: &LogEnvironment,
-    directory: &Path,
-    recovered: &Recovered,
-) -> Result<Offset, OpenError> {
-    let raised = read_offset(env, directory, LOG_START_FILE)?;
+fn log_start(directory: &Path, recovered: &Recovered, raised: Offset) -> Result<Offset, OpenError> {
     let first = recovered.segments.first().map(|segment| segment.base_offset());
-    let start = raised.max(first).unwrap_or(Offset::ZERO);
+    let start = first.unwrap_or(Offset::ZERO).max(raised);
     if start > recovered.log_end_offset {
         let end = recovered.log_end_offset;
         let what = format!("the log starts at {start}, but its data ends at {end}");

@@ -63,7 +63,8 @@ pub(super) struct State {
     /// Who waits for a moment without such a sync; the flusher begins no other meanwhile.
     pub(super) quiet_wanted: u32,
     pub(super) bytes_since_snapshot: u64,
-    pub(super) recovered_uncleanly: bool,
+    /// The newest epoch that may have named what a crash took away; nothing new may carry it.
+    pub(super) spent_epoch: Option<LeaderEpoch>,
     headers: BytesMut,
 }
 
@@ -100,7 +101,7 @@ impl State {
             syncs_in_flight: 0,
             quiet_wanted: 0,
             bytes_since_snapshot: 0,
-            recovered_uncleanly: false,
+            spent_epoch: None,
             headers: BytesMut::new(),
         };
         state.validate();

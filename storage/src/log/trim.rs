@@ -10,13 +10,23 @@ use protocol::types::{Offset, Timestamp};
 
 use super::open::save_log_start;
 use super::state::Phase;
-use super::write::WriteFailure;
+use super::write::{WriteFailure, is_full};
 use super::{Doomed, Log, Writer};
+use crate::checkpoint::CheckpointError;
 use crate::device::OpenMode;
 use crate::error::{LogFailure, OpenError, ReadError};
 use crate::recovery::{DELETED_SUFFIX, io_error};
 use crate::retention::{Candidate, Limits, expired};
 use crate::segment::{SUFFIXES, Segment};
+
+/// In which order the names of deleted segments may go from the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DeletionOrder {
+    /// The log start on disk says what counts.
+    Any,
+    /// Each before the next one, so that no gap can appear.
+    OldestFirst,
+}
 
 impl Log {
     /// Raises the first readable offset, durably, and drops whole segments below it. Blocks.
@@ -121,8 +131,10 @@ impl Log {
                 count -= 1;
             }
         }
+        let Some(last) = candidates[..count].last() else { return Ok(0) };
+        let start = last.end_offset;
         let gone: u64 = candidates[..count].iter().map(|candidate| candidate.bytes).sum();
-        let start = candidates[..count].last().map_or(Offset::ZERO, |last| last.end_offset);
+        let order = self.note_start(start, &limits)?;
         {
             let mut state = self.state.lock();
             state.segments.drain(..count);
@@ -137,6 +149,9 @@ impl Log {
         for segment in &segments[..count] {
             writer.unsynced.retain(|file| file.path != segment.path());
             self.doom(writer, segment, due).map_err(|error| self.read_error(error))?;
+            if order == DeletionOrder::OldestFirst {
+                self.sync_names()?;
+            }
         }
         self.env
             .device
@@ -144,6 +159,27 @@ impl Log {
             .map_err(|cause| self.read_error(io_error(&self.directory, "sync")(cause)))?;
         tracing::debug!(log = %self.name, segments = count, bytes = gone, %start, "deleted");
         Ok(gone)
+    }
+
+    /// Makes the new log start durable before the first segment goes: after lost power some of the
+    /// names may be gone and others not.
+    fn note_start(&self, start: Offset, limits: &Limits) -> Result<DeletionOrder, ReadError> {
+        if start <= limits.log_start_offset {
+            return Ok(DeletionOrder::Any);
+        }
+        match save_log_start(&self.env, &self.directory, start) {
+            Ok(()) => Ok(DeletionOrder::Any),
+            // Deleting is what helps on a full disk: one after the other then, which is slower.
+            Err(CheckpointError::Io { cause, .. }) if is_full(&cause) => {
+                Ok(DeletionOrder::OldestFirst)
+            }
+            Err(error) => Err(self.read_error(error.into())),
+        }
+    }
+
+    fn sync_names(&self) -> Result<(), ReadError> {
+        let synced = self.env.device.sync_dir(&self.directory);
+        synced.map_err(|cause| self.read_error(io_error(&self.directory, "sync")(cause)))
     }
 
     /// What retention needs to know; reads the time index of segments not looked at before.

@@ -279,7 +279,7 @@ impl Log {
     }
 
     /// The epoch table is durable before the first batch of a new epoch is written.
-    fn save_epochs(&self) -> Result<(), WriteFailure> {
+    pub(super) fn save_epochs(&self) -> Result<(), WriteFailure> {
         let lines: Vec<String> = {
             let state = self.state.lock();
             if !state.epochs_changed {

@@ -136,6 +136,23 @@ fn random_fault(rng: &mut StdRng, end: End) -> Fault {
     Fault { operation, nth: rng.random_range(1..40), effect }
 }
 
+/// Deletes something at the start now and then.
+fn trim(log: &Log, config: &LogConfig, rng: &mut StdRng) -> Result<(), ReadError> {
+    if rng.random_bool(0.05) {
+        let retention_bytes = Some(rng.random_range(0..20_000));
+        log.set_config(LogConfig { retention_bytes, ..config.clone() });
+        log.apply_retention(NOW)?;
+        assert!(log.pointers().log_start_offset <= log.finished_end());
+        log.set_config(config.clone());
+    }
+    if rng.random_bool(0.05) {
+        let start = log.pointers().log_start_offset.get();
+        let to = rng.random_range(start..=log.finished_end().get());
+        log.raise_log_start(Offset::new(to))?;
+    }
+    Ok(())
+}
+
 /// One life on `device`; returns whether it ended by a clean close.
 fn live(
     room: &Room,
@@ -182,11 +199,8 @@ fn live(
             log.snapshot_producers();
             history.checkpoint = Some(log.checkpoint());
         }
-        if rng.random_bool(0.05) {
-            let to = rng.random_range(0..=history.told);
-            if log.raise_log_start(Offset::new(to)).is_err() {
-                return false;
-            }
+        if trim(&log, config, rng).is_err() {
+            return false;
         }
     }
     if has_fault && rng.random_bool(0.5) {
