@@ -135,8 +135,8 @@ impl Server {
             warn!(connections = *open.borrow(), "connections are closed with requests in flight");
         }
         self.inner.ended.send_replace(true);
-        // Ends at the next poll of each; no connection waits for anything then.
-        drop(open.wait_for(|count| *count == 0).await);
+        // Each ends at its next poll, so this takes no time unless a handler blocks its thread.
+        drop(timeout(DRAIN_MAX, open.wait_for(|count| *count == 0)).await);
     }
 }
 

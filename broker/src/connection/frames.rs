@@ -82,12 +82,6 @@ pub(super) struct Frames<'a> {
     last_activity: Instant,
 }
 
-/// What the first bytes of a frame say.
-struct Prefix {
-    frame_bytes: usize,
-    charged_bytes: usize,
-}
-
 impl<'a> Frames<'a> {
     pub(super) fn new(stream: &'a TcpStream, shared: &'a Shared, link: &'a Link) -> Self {
         let now = Instant::now();
@@ -104,16 +98,19 @@ impl<'a> Frames<'a> {
 
     /// The next frame. Cancelled only when the connection ends: bytes of a frame may be lost then.
     pub(super) async fn next(&mut self) -> Result<Frame, ReadEnd> {
-        let arrived = self.await_prefix().await?;
-        let prefix = self.judge_prefix().map_err(ReadEnd::Refused)?;
+        // The length is judged before anything else is waited for: behind a wrong one nothing comes.
+        let arrived = self.await_unread(LENGTH_BYTES, None).await?;
+        let frame_bytes = self.judge_length().map_err(ReadEnd::Refused)?;
+        self.await_unread(PREFIX_BYTES, Some(arrived)).await?;
+        let charged_bytes = self.judge_api(frame_bytes).map_err(ReadEnd::Refused)?;
         // Waiting here is the back-pressure of a broker whose memory is spent: nothing is read.
-        let memory = self.shared.memory.reserve(prefix.charged_bytes).await;
-        let buffer = self.buffer.as_mut().expect("await_prefix leaves the prefix in a buffer");
-        let whole_bytes = LENGTH_BYTES + prefix.frame_bytes;
+        let memory = self.shared.memory.reserve(charged_bytes).await;
+        let buffer = self.buffer.as_mut().expect("await_unread leaves the prefix in a buffer");
+        let whole_bytes = LENGTH_BYTES + frame_bytes;
         let bytes = if buffer.unread().len() >= whole_bytes {
-            take_frame(buffer, prefix.frame_bytes)
+            take_frame(buffer, frame_bytes)
         } else {
-            self.await_rest(prefix.frame_bytes, arrived).await?
+            self.await_rest(frame_bytes, arrived).await?
         };
         Ok(Frame { bytes, arrived, memory })
     }
@@ -126,27 +123,23 @@ impl<'a> Frames<'a> {
         reserved
     }
 
-    /// Returns when [`PREFIX_BYTES`] are in the buffer, with the time when the first was seen.
-    async fn await_prefix(&mut self) -> Result<Instant, ReadEnd> {
-        let mut began = None;
-        loop {
-            let unread = self.unread_bytes();
-            if unread >= PREFIX_BYTES {
-                self.ensure_buffer().await;
-                self.last_activity = began.unwrap_or(self.last_activity);
-                return Ok(self.last_activity);
-            }
-            if let Some(first) = self.unread().first_chunk() {
-                // A length that no frame has is not worth the wait for what follows it.
-                self.judge_length(*first).map_err(ReadEnd::Refused)?;
-            }
-            if unread > 0 && began.is_none() {
+    /// Returns when `count` bytes of a frame are in the buffer, with the time when its first was
+    /// seen: `began`, if it was before.
+    async fn await_unread(
+        &mut self,
+        count: usize,
+        mut began: Option<Instant>,
+    ) -> Result<Instant, ReadEnd> {
+        while self.unread_bytes() < count {
+            if self.unread_bytes() > 0 && began.is_none() {
                 began = Some(Instant::now());
             }
             self.fill_buffer(began.map(|began| began + ARRIVAL_MAX)).await?;
             self.last_activity = Instant::now();
             began = began.or(Some(self.last_activity));
         }
+        self.ensure_buffer().await;
+        Ok(began.unwrap_or(self.last_activity))
     }
 
     fn unread(&self) -> &[u8] {
@@ -205,30 +198,27 @@ impl<'a> Frames<'a> {
         }
     }
 
-    /// The bytes of a frame with this length prefix.
-    fn judge_length(&self, first: [u8; LENGTH_BYTES]) -> Result<usize, Refusal> {
-        let request_bytes_max = self.shared.limits.request_bytes_max;
-        usize::try_from(i32::from_be_bytes(first))
+    /// The frame's length, if it is one.
+    fn judge_length(&self) -> Result<usize, Refusal> {
+        let mut length = [0; LENGTH_BYTES];
+        length.copy_from_slice(&self.unread()[..LENGTH_BYTES]);
+        let frame_bytes_max = self.shared.limits.request_bytes_max;
+        usize::try_from(i32::from_be_bytes(length))
             .ok()
-            .filter(|bytes| (FRAME_BYTES_MIN..=request_bytes_max).contains(bytes))
-            .ok_or_else(|| Refusal::of_length(first, request_bytes_max))
+            .filter(|bytes| (FRAME_BYTES_MIN..=frame_bytes_max).contains(bytes))
+            .ok_or_else(|| Refusal::of_length(length, frame_bytes_max))
     }
 
-    fn judge_prefix(&self) -> Result<Prefix, Refusal> {
-        let mut unread = self.unread();
-        let first = *unread.first_chunk().expect("await_prefix has seen this many");
-        let frame_bytes = self.judge_length(first)?;
-        unread.advance(LENGTH_BYTES);
-        let api_key = unread.get_i16();
+    /// The memory to reserve for a frame of this length, if its API takes one of this length.
+    fn judge_api(&self, frame_bytes: usize) -> Result<usize, Refusal> {
+        let api_key = (&self.unread()[LENGTH_BYTES..PREFIX_BYTES]).get_i16();
         let Some(spec) = api::spec(api_key) else { return Err(Refusal::UnknownApi { api_key }) };
         match spec.frame_bytes_max {
             Some(frame_bytes_max) if frame_bytes > frame_bytes_max => {
                 Err(Refusal::TooLarge { api: spec.name, frame_bytes, frame_bytes_max })
             }
-            Some(_) => {
-                Ok(Prefix { frame_bytes, charged_bytes: frame_bytes * DECODED_PER_FRAME_BYTE })
-            }
-            None => Ok(Prefix { frame_bytes, charged_bytes: frame_bytes }),
+            Some(_) => Ok(frame_bytes * DECODED_PER_FRAME_BYTE),
+            None => Ok(frame_bytes),
         }
     }
 

@@ -29,7 +29,7 @@ const GATHERED_BYTES_MAX: usize = 256 << 10;
 pub(super) enum WriteEnd {
     /// Every request has its response, and the reader has ended.
     Finished,
-    /// The broker stops, and only fetches are still waiting for records.
+    /// The broker stops, and only fetches are left, which wait for records.
     Stopped,
     /// A handler wants the connection closed.
     Closed(String),
@@ -105,7 +105,7 @@ impl<'a> Responses<'a> {
             if self.running.is_empty() && !self.reading {
                 return Err(WriteEnd::Finished);
             }
-            if self.link.is_stopping() && !self.reading && self.only_a_fetch_is_left() {
+            if self.link.is_stopping() && !self.reading && self.only_fetches_are_left() {
                 return Err(WriteEnd::Stopped);
             }
             tokio::select! {
@@ -150,8 +150,9 @@ impl<'a> Responses<'a> {
         }
     }
 
-    fn only_a_fetch_is_left(&self) -> bool {
-        self.fetch_is_running && self.running.len() == 1
+    fn only_fetches_are_left(&self) -> bool {
+        let running = self.fetch_is_running && self.running.len() == 1;
+        running && self.queued.iter().all(|queued| queued.is_fetch())
     }
 
     fn take(&mut self, awaiting: Awaiting, reply: Reply) -> Result<(), WriteEnd> {

@@ -215,7 +215,8 @@ async fn a_newer_api_versions_is_answered_in_version_0() {
 #[tokio::test]
 async fn what_is_no_request_closes_the_connection() {
     let too_long = u32::try_from(REQUEST_BYTES_MAX + 1).unwrap().to_be_bytes();
-    let cases: [(&str, Vec<u8>); 5] = [
+    let cases: [(&str, Vec<u8>); 6] = [
+        ("too long, before anything else has come", too_long.to_vec()),
         ("an unknown API", frame(999, 0, 1, &[]).to_vec()),
         ("an unknown version", frame(METADATA, 99, 1, &[]).to_vec()),
         ("too long", [too_long.as_slice(), &[0; 8]].concat()),
