@@ -87,7 +87,8 @@ pub fn run_with_text(command: &mut Command, input: &str) -> String {
 
 fn run_with_input(command: &mut Command, input: Stdio) -> Printed {
     let output = NamedTempFile::new().expect("a temporary file");
-    let stream = || output.reopen().expect("the file just made");
+    // One open file for both streams: two would have two positions and overwrite each other.
+    let stream = || output.as_file().try_clone().expect("a duplicate descriptor");
     command.stdin(input).stdout(stream()).stderr(stream());
     let mut child = Running::spawn(command);
     let deadline = Deadline::after(PROGRAM_MAX);

@@ -30,6 +30,7 @@ func main() {
 	producer, err := kgo.NewClient(
 		kgo.SeedBrokers(os.Args[1]),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), // the checker reads raw batches
 		kgo.RequestRetries(math.MaxInt32),
 		kgo.RecordRetries(math.MaxInt32),
 		kgo.RetryTimeout(time.Hour),
