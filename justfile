@@ -36,3 +36,8 @@ against-kafka theme port="19092":
 # Start one Apache Kafka node for that.
 kafka dir port="19092":
     tests/compat/java/start-kafka {{dir}} {{port}}
+
+# Kill the broker under load of two client families; a failed run prints the seed that repeats it.
+kills count="1000":
+    cargo build --release --locked --bin millpond
+    MILLPOND_TEST_KILLS={{count}} cargo test --release -p millpond-tests --test it -- crash:: --nocapture
