@@ -155,7 +155,7 @@ impl DataDir {
         let logs = Arc::new(OpenLogs::new(Arc::clone(&device), states));
         let no_thread =
             |cause| OpenError::Io { path: path.to_owned(), operation: "start a thread", cause };
-        let deleter = Deleter::start(device).map_err(no_thread)?;
+        let deleter = Deleter::start(device, Arc::clone(&environment.space)).map_err(no_thread)?;
         let deleted = entries.iter().filter(|entry| log_directory::is_deleted(&entry.name));
         deleted.for_each(|entry| deleter.remove_later(path.join(&entry.name), Duration::ZERO));
         let checkpointer = Checkpointer::start(Arc::clone(&environment.space), Arc::clone(&logs))

@@ -10,6 +10,8 @@ pub const CORRUPT_MESSAGE: i16 = 2;
 pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 /// Larger than the topic takes.
 pub const MESSAGE_TOO_LARGE: i16 = 10;
+/// The broker may or may not have done it; it did not know in time.
+pub const REQUEST_TIMED_OUT: i16 = 7;
 /// Not a legal topic name.
 pub const INVALID_TOPIC: i16 = 17;
 /// Larger than a segment.
@@ -40,6 +42,8 @@ pub const UNSUPPORTED_FOR_MESSAGE_FORMAT: i16 = 43;
 pub const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
 /// A newer instance of the producer exists.
 pub const INVALID_PRODUCER_EPOCH: i16 = 47;
+/// The disk does not take it, now or for good.
+pub const KAFKA_STORAGE_ERROR: i16 = 56;
 /// No such fetch session.
 pub const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
 /// The fetch session is at another epoch.

@@ -4,6 +4,9 @@
 //! is left is found and removed at the next start. Files are unlinked whole. Cutting a large one
 //! down in steps would be kinder to some file systems, but a response that is still being sent may
 //! hold the file, and an index may still be mapped.
+//!
+//! The delay of `file.delete.delay.ms` is a kindness to administrators who deleted the wrong topic.
+//! It ends when the disk is full: who deletes then wants the space.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,6 +18,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::device::Device;
+use crate::space::SpaceGuard;
 
 /// How exactly a delay is kept; there is no clock here, only waiting.
 const TICK: Duration = Duration::from_secs(1);
@@ -29,6 +33,7 @@ pub(super) struct Deleter {
 #[derive(Debug)]
 struct Shared {
     device: Arc<dyn Device>,
+    space: Arc<SpaceGuard>,
     queue: Mutex<Queue>,
     changed: Condvar,
 }
@@ -50,8 +55,9 @@ impl Deleter {
     ///
     /// # Errors
     /// The operating system has no thread left.
-    pub(super) fn start(device: Arc<dyn Device>) -> io::Result<Self> {
-        let shared = Arc::new(Shared { device, queue: Mutex::default(), changed: Condvar::new() });
+    pub(super) fn start(device: Arc<dyn Device>, space: Arc<SpaceGuard>) -> io::Result<Self> {
+        let (queue, changed) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { device, space, queue, changed });
         let run = {
             let shared = Arc::clone(&shared);
             move || shared.run()
@@ -60,7 +66,7 @@ impl Deleter {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Removes `directory` and all in it after `delay`, to the second.
+    /// Removes `directory` and all in it after `delay`, to the second, or once the disk is full.
     pub(super) fn remove_later(&self, directory: PathBuf, delay: Duration) {
         self.shared.queue.lock().waiting.push_back(Waiting { directory, rest: delay });
         self.shared.changed.notify_one();
@@ -95,7 +101,9 @@ impl Shared {
             if queue.is_stopped {
                 return None;
             }
-            let due = queue.waiting.iter().position(|waiting| waiting.rest.is_zero());
+            let is_full = self.space.is_full();
+            let is_due = |waiting: &Waiting| is_full || waiting.rest.is_zero();
+            let due = queue.waiting.iter().position(is_due);
             if let Some(waiting) = due.and_then(|due| queue.waiting.remove(due)) {
                 return Some(waiting.directory);
             }

@@ -79,7 +79,7 @@ impl Log {
             state.producers.expire(now, self.env.producer_expiration);
         }
         let bytes = self.drop_expired(&mut writer, Some(now))?;
-        if bytes > 0 && self.env.space.is_full() {
+        if self.env.space.is_full() && !writer.doomed.is_empty() {
             // Nobody waits for a delay while producers are refused.
             self.remove_doomed(&mut writer, Timestamp::new(i64::MAX));
             if let Err(error) = self.env.space.look() {

@@ -5,6 +5,7 @@ mod admin;
 mod clients;
 mod connection;
 mod crash;
+mod disk_full;
 mod fetch;
 mod lifecycle;
 mod limits;
