@@ -1,3 +1,5 @@
+//! Cases for the rules that a batch must keep.
+
 use protocol::batch::Attributes;
 use protocol::batch::builder::{BatchBuilder, NewRecord};
 
