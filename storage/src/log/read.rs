@@ -121,6 +121,9 @@ impl Log {
         wait: Wait,
     ) -> Result<Option<FileSlice>, ScanError> {
         let segment = &range.segment;
+        if range.from >= range.end {
+            return Ok(None);
+        }
         if segment.hint(range.from) == Hint::NotLoaded {
             if wait == Wait::Never {
                 return Err(ScanError::WouldBlock);
@@ -130,7 +133,11 @@ impl Log {
         let file = self.env.files.open(segment.path(), OpenMode::Read)?;
         let segment_bytes = u64::from(range.segment_bytes);
         let mut scan = Scan::new(&*file, segment_bytes, wait, LOOKUP_WINDOW_BYTES);
-        let Some(first) = find_batch(segment, &mut scan, range.from)? else { return Ok(None) };
+        let Some(first) = find_batch(segment, &mut scan, range.from)? else {
+            // A consumer must not wait for ever for what is not there.
+            let what = format!("nothing at or behind offset {} is in the file", range.from);
+            return Err(ScanError::Damaged { position: segment_bytes, what });
+        };
         if first.header.next_offset() > range.end {
             return Ok(None);
         }

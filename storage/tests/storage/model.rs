@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use protocol::batch::Codec;
-use protocol::types::{Offset, Timestamp};
+use protocol::types::{LeaderEpoch, Offset, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use storage::config::{LogConfig, SyncPolicy};
@@ -14,8 +14,7 @@ use storage::log::Log;
 use storage::read::{ReadRequest, ReadSource};
 
 use crate::support::{
-    NOW, append, batch, batches_of, bytes_of, listen, name, open_directory, read_all,
-    small_segments,
+    NOW, batch, batches_of, bytes_of, listen, name, open_directory, read_all, small_segments,
 };
 
 /// Seeds of a usual run; `MILLPOND_SEEDS` asks for another number.
@@ -42,6 +41,7 @@ impl Expected {
 
 #[derive(Debug, Default)]
 struct Model {
+    leader_epoch: LeaderEpoch,
     start: i64,
     batches: Vec<Expected>,
 }
@@ -60,7 +60,8 @@ impl Model {
         let batch = batch(codec, &timestamps, &value);
         let body = batch.body.to_vec();
         let base = self.end();
-        let next_offset = append(log, batch);
+        let appended = log.append(batch, self.leader_epoch, NOW).unwrap();
+        let next_offset = appended.next_offset;
         self.batches.push(Expected { base, timestamps, body });
         assert_eq!(next_offset.get(), self.end());
     }
@@ -201,6 +202,8 @@ fn run(seed: u64) {
                 }
                 directory = open_directory(&device, root.path()).unwrap();
                 log = directory.open_log(&name("events"), random_config(&mut rng)).unwrap();
+                let newest = log.latest_epoch().unwrap_or(LeaderEpoch::ZERO);
+                model.leader_epoch = if log.recovered_uncleanly() { newest.next() } else { newest };
                 model.check_all(&log);
                 ear = listen(&log);
             }

@@ -59,6 +59,7 @@ impl History {
         while next < pointers.log_end_offset.get() {
             let bytes = bytes_of(&log.read_blocking(all_from(next)).unwrap());
             let mut rest = &bytes[..];
+            assert!(!rest.is_empty(), "nothing at {next}");
             while !rest.is_empty() {
                 let header = protocol::batch::check_crc(rest).unwrap();
                 assert!(!header.is_raft_only(), "a reader must not see it");
