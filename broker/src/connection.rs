@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use protocol::request::{Decoded, Request, RequestHeader, decode};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
@@ -92,6 +93,15 @@ pub(crate) struct Connection {
     pub(crate) id: u64,
 }
 
+/// The client of a connection, as both of its sides see it.
+struct Client {
+    /// Bytes are written through it. Dropping it ends the connection for the client, too.
+    stream: OwnedWriteHalf,
+    listener: Arc<Listener>,
+    peer: String,
+    id: u64,
+}
+
 /// What the reading and the writing side of a connection tell each other.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -144,35 +154,39 @@ pub(crate) async fn serve(
     connection: Connection,
     mut stop: watch::Receiver<bool>,
 ) {
-    let connection = Arc::new(connection);
+    let Connection { stream, listener, peer, id } = connection;
+    let (stream, written) = stream.into_split();
+    let client = Arc::new(Client { stream: written, listener, peer, id });
     let link = Arc::new(Link::new());
     let (queue, requests) = mpsc::channel(REQUESTS_IN_FLIGHT_MAX);
     // A set of one: dropping it ends the task.
     let mut writer = JoinSet::new();
     writer.spawn({
-        let (shared, connection) = (Arc::clone(&shared), Arc::clone(&connection));
+        let (shared, client) = (Arc::clone(&shared), Arc::clone(&client));
         let link = Arc::clone(&link);
-        async move { Responses::new(&connection.stream, &shared, &link, requests).write_all().await }
+        async move {
+            Responses::new(client.stream.as_ref(), &shared, &link, requests).write_all().await
+        }
     });
-    let reader = Reader { shared: &shared, connection: &connection, link: &link, queue };
+    let reader = Reader { shared: &shared, client: &client, link: &link, queue };
     // The reader is dropped when its branch is not taken, and with it the queue's only sender, so
     // that the writer ends when everything is answered.
     let read_end = tokio::select! {
-        end = reader.run() => Some(end),
+        end = reader.run(stream) => Some(end),
         _ = stop.wait_for(|stopping| *stopping) => {
             link.stopping.store(true, Ordering::Relaxed);
             None
         }
-        ended = writer.join_next() => return log_write_end(&connection, ended),
+        ended = writer.join_next() => return log_write_end(&client, ended),
     };
     match read_end {
         // The server limits how long all connections together may take.
-        None => log_write_end(&connection, writer.join_next().await),
+        None => log_write_end(&client, writer.join_next().await),
         Some(end) => {
             if let Ok(ended) = timeout(LINGER_MAX, writer.join_next()).await {
-                log_write_end(&connection, ended);
+                log_write_end(&client, ended);
             }
-            conclude(&shared, &connection, end).await;
+            conclude(&shared, &client, end).await;
         }
     }
 }
@@ -180,15 +194,15 @@ pub(crate) async fn serve(
 /// The reading side of a connection.
 struct Reader<'a> {
     shared: &'a Shared,
-    connection: &'a Connection,
+    client: &'a Client,
     link: &'a Link,
     queue: mpsc::Sender<Queued>,
 }
 
 impl Reader<'_> {
     /// Reads and hands over requests until there are no more. May be cancelled at every await.
-    async fn run(self) -> ReadEnd {
-        let mut frames = Frames::new(&self.connection.stream, self.shared, self.link);
+    async fn run(self, stream: OwnedReadHalf) -> ReadEnd {
+        let mut frames = Frames::new(stream, self.shared, self.link);
         loop {
             let frame = match frames.next().await {
                 Ok(frame) => frame,
@@ -242,10 +256,10 @@ impl Reader<'_> {
 
     fn first_stage(&self, header: &RequestHeader, request: Request) -> Work {
         let context = RequestContext {
-            listener: Arc::clone(&self.connection.listener),
+            listener: Arc::clone(&self.client.listener),
             principal: Arc::clone(&self.shared.anonymous),
             client_id: header.client_id.clone(),
-            connection_id: self.connection.id,
+            connection_id: self.client.id,
             api_version: header.api_version,
             correlation_id: header.correlation_id,
         };
@@ -255,8 +269,8 @@ impl Reader<'_> {
 }
 
 /// Says why the reading side ended, to the log and, where it helps, to the client.
-async fn conclude(shared: &Shared, connection: &Connection, end: ReadEnd) {
-    let Connection { peer, listener, id, .. } = connection;
+async fn conclude(shared: &Shared, client: &Client, end: ReadEnd) {
+    let Client { stream, peer, listener, id } = client;
     match end {
         ReadEnd::Closed => debug!(peer, connection = id, "the client closed the connection"),
         ReadEnd::ClosedMidFrame => debug!(peer, connection = id, "the client left within a frame"),
@@ -267,7 +281,7 @@ async fn conclude(shared: &Shared, connection: &Connection, end: ReadEnd) {
             shared.metrics.refused();
             shared.warnings.log(&refusal, &listener.name, peer);
             if let Some(farewell) = refusal.farewell(&shared.http_address)
-                && let Err(error) = send_farewell(&connection.stream, farewell).await
+                && let Err(error) = send_farewell(stream.as_ref(), farewell).await
             {
                 debug!(peer, connection = id, %error, "the client did not take the hint");
             }
@@ -275,8 +289,8 @@ async fn conclude(shared: &Shared, connection: &Connection, end: ReadEnd) {
     }
 }
 
-fn log_write_end(connection: &Connection, ended: Option<Result<WriteEnd, JoinError>>) {
-    let Connection { peer, id, .. } = connection;
+fn log_write_end(client: &Client, ended: Option<Result<WriteEnd, JoinError>>) {
+    let Client { peer, id, .. } = client;
     match ended {
         None | Some(Ok(WriteEnd::Finished | WriteEnd::Stopped)) => {}
         Some(Ok(WriteEnd::Closed(reason))) => {

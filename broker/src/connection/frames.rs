@@ -14,8 +14,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_util::future::FutureExt as _;
 use protocol::api;
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Link, Shared};
@@ -72,7 +74,7 @@ pub(super) enum ReadEnd {
 
 /// Reads one connection's frames in order.
 pub(super) struct Frames<'a> {
-    stream: &'a TcpStream,
+    stream: OwnedReadHalf,
     shared: &'a Shared,
     link: &'a Link,
     buffer: Option<ReadBuffer>,
@@ -83,7 +85,7 @@ pub(super) struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    pub(super) fn new(stream: &'a TcpStream, shared: &'a Shared, link: &'a Link) -> Self {
+    pub(super) fn new(stream: OwnedReadHalf, shared: &'a Shared, link: &'a Link) -> Self {
         let now = Instant::now();
         Self {
             stream,
@@ -153,24 +155,28 @@ impl<'a> Frames<'a> {
     /// Reads what the socket has into the buffer, waiting for the client if it has nothing: until
     /// `frame_deadline` within a frame, else until the connection counts as idle.
     async fn fill_buffer(&mut self, frame_deadline: Option<Instant>) -> Result<(), ReadEnd> {
-        let stream = self.stream;
         loop {
-            let mut buffer = self.ensure_buffer().await;
-            if buffer.room() < READ_BYTES_MIN {
-                buffer = self.replace_buffer().await;
+            if self.ensure_buffer().await.room() < READ_BYTES_MIN {
+                self.replace_buffer().await;
             }
-            match stream.try_read_buf(buffer.tail()) {
-                Ok(0) if self.unread_bytes() == 0 => return Err(ReadEnd::Closed),
-                Ok(0) => return Err(ReadEnd::ClosedMidFrame),
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(ReadEnd::Failed(error)),
+            if self.read_now()? {
+                return Ok(());
             }
             self.set_buffer_aside();
             match frame_deadline {
                 Some(deadline) => self.readable_before(deadline).await?,
                 None => self.readable_before_idle().await?,
             }
+        }
+    }
+
+    /// Reads what the socket has into the buffer; false if it has nothing now.
+    fn read_now(&mut self) -> Result<bool, ReadEnd> {
+        let buffer = self.buffer.as_mut().expect("reading begins with a buffer");
+        match read_now(&mut self.stream, buffer.tail())? {
+            Some(0) if self.unread_bytes() == 0 => Err(ReadEnd::Closed),
+            Some(0) => Err(ReadEnd::ClosedMidFrame),
+            read => Ok(read.is_some()),
         }
     }
 
@@ -225,23 +231,19 @@ impl<'a> Frames<'a> {
     /// Reads the rest of a frame whose prefix is in the buffer.
     async fn await_rest(&mut self, frame_bytes: usize, arrived: Instant) -> Result<Bytes, ReadEnd> {
         let whole_bytes = LENGTH_BYTES + frame_bytes;
-        let stream = self.stream;
         let mut buffer = self.ensure_buffer().await;
         if buffer.room_from_unread() < whole_bytes && whole_bytes <= READ_BYTES_MIN {
             buffer = self.replace_buffer().await;
         }
         // In place, as long as the client keeps up: the frames behind this one come with it.
-        while whole_bytes <= buffer.room_from_unread() {
-            match stream.try_read_buf(buffer.tail()) {
-                Ok(0) => return Err(ReadEnd::ClosedMidFrame),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(ReadEnd::Failed(error)),
-            }
+        let fits = whole_bytes <= buffer.room_from_unread();
+        while fits && self.read_now()? {
+            let buffer = self.ensure_buffer().await;
             if buffer.unread().len() >= whole_bytes {
                 return Ok(take_frame(buffer, frame_bytes));
             }
         }
+        let buffer = self.ensure_buffer().await;
         let mut exact = BytesMut::with_capacity(frame_bytes);
         buffer.consume(LENGTH_BYTES);
         exact.put_slice(buffer.unread());
@@ -261,13 +263,10 @@ impl<'a> Frames<'a> {
     ) -> Result<Bytes, ReadEnd> {
         while exact.len() < frame_bytes {
             let missing = frame_bytes - exact.len();
-            match self.stream.try_read_buf(&mut (&mut exact).limit(missing)) {
-                Ok(0) => return Err(ReadEnd::ClosedMidFrame),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.readable_before(deadline).await?;
-                }
-                Err(error) => return Err(ReadEnd::Failed(error)),
+            match read_now(&mut self.stream, &mut (&mut exact).limit(missing))? {
+                Some(0) => return Err(ReadEnd::ClosedMidFrame),
+                Some(_) => {}
+                None => self.readable_before(deadline).await?,
             }
         }
         self.last_activity = Instant::now();
@@ -306,6 +305,9 @@ impl<'a> Frames<'a> {
     /// it is while that is early enough: setting it for each request would cost more than waking
     /// up once in vain.
     async fn readable_or_timer(&mut self, deadline: Instant) -> Result<bool, ReadEnd> {
+        // A poll that was refused because the task has had its share must not be repeated at once:
+        // the socket would still be called readable, and the task would never yield.
+        tokio::task::coop::consume_budget().await;
         if self.timer.deadline() > deadline || self.timer.is_elapsed() {
             self.timer.as_mut().reset(deadline);
         }
@@ -315,6 +317,16 @@ impl<'a> Frames<'a> {
             () = self.timer.as_mut() => Ok(false),
         }
     }
+}
+
+/// How many bytes the socket had; `None` if it has nothing now. Polls instead of trying: that way
+/// the runtime knows after a read which did not fill the room that the socket is empty, and saves
+/// the system call that would say so.
+fn read_now(
+    stream: &mut OwnedReadHalf,
+    room: &mut (impl BufMut + Send),
+) -> Result<Option<usize>, ReadEnd> {
+    stream.read_buf(room).now_or_never().transpose().map_err(ReadEnd::Failed)
 }
 
 fn take_frame(buffer: &mut ReadBuffer, frame_bytes: usize) -> Bytes {
