@@ -119,6 +119,12 @@ impl Connection {
         Ok(Some(body.into()))
     }
 
+    /// Waits until something has come, and leaves it to be received.
+    pub fn wait_until_readable(&self) {
+        let mut first = [0];
+        assert_eq!(self.stream.peek(&mut first).expect("an answer in time"), 1);
+    }
+
     /// All bytes until the broker closes the connection.
     pub fn receive_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();

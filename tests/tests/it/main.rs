@@ -12,5 +12,6 @@ mod limits;
 mod metadata;
 mod offsets;
 mod produce;
+mod retention;
 mod shipper;
 mod tools;
