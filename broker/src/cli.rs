@@ -29,6 +29,8 @@ use arguments::{Arguments, Task};
 use banner::Banner;
 use exit::Exit;
 
+/// Threads that may wait for the disk; more jobs queue.
+const BLOCKING_THREADS_MAX: usize = 32;
 /// What stands before an error on standard error.
 const PROGRAM: &str = "millpond";
 
@@ -113,9 +115,14 @@ fn start(inputs: &Inputs, clock: SystemClock, began: Instant) -> Exit {
     }
 }
 
-/// The one place that decides which threads run the broker.
+/// The one place that decides which threads run the broker: one for each core, and a few for what
+/// waits for the disk at start, at stop and in the metadata group.
 fn runtime() -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread().thread_name(PROGRAM).enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_name(PROGRAM)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()
 }
 
 fn install_metrics() -> anyhow::Result<PrometheusHandle> {

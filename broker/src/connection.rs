@@ -307,4 +307,4 @@ fn log_write_end(client: &Client, ended: Option<Result<WriteEnd, JoinError>>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

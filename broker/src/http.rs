@@ -142,3 +142,41 @@ fn json(status: StatusCode, body: &serde_json::Value) -> Response {
 async fn metrics(State(health): State<Arc<Health>>) -> Response {
     ([(header::CONTENT_TYPE, METRICS_TYPE)], health.metrics_text()).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn get(address: std::net::SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn readiness_follows_the_life_of_the_broker_and_says_why() {
+        let health = Health::new(PrometheusBuilder::new().build_recorder().handle());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = tokio::spawn(serve(listener, Arc::clone(&health)));
+        let starting = get(address, "/health/ready").await;
+        assert!(starting.starts_with("HTTP/1.1 503 ") && starting.contains("starting"));
+        assert!(get(address, "/health/live").await.starts_with("HTTP/1.1 200 "));
+        health.enter(Phase::Serving);
+        assert!(get(address, "/health/ready").await.starts_with("HTTP/1.1 200 "));
+        health.enter(Phase::Stopping);
+        let stopping = get(address, "/health/ready").await;
+        assert!(stopping.starts_with("HTTP/1.1 503 ") && stopping.contains("stopping"));
+        assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 200 "));
+        assert!(get(address, "/").await.contains("/health/ready"));
+        assert!(get(address, "/other").await.starts_with("HTTP/1.1 404 "));
+        served.abort();
+    }
+}

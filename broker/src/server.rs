@@ -218,11 +218,11 @@ impl Guest {
     /// `None` if there are already enough from `ip`.
     fn new(inner: &Arc<Inner>, ip: IpAddr, place: OwnedSemaphorePermit) -> Option<Self> {
         let mut by_ip = inner.by_ip.lock();
-        let count = by_ip.entry(ip).or_default();
-        if *count >= inner.limits.per_ip_max {
+        let count = by_ip.get(&ip).copied().unwrap_or(0);
+        if count >= inner.limits.per_ip_max {
             return None;
         }
-        *count += 1;
+        by_ip.insert(ip, count + 1);
         drop(by_ip);
         inner.open.send_modify(|open| *open += 1);
         inner.shared.metrics.connected();
@@ -270,3 +270,6 @@ fn replacement_for_bbr() -> Option<&'static str> {
     info!(algorithm = chosen, "loopback connections do not use BBR");
     chosen
 }
+
+#[cfg(test)]
+mod tests;

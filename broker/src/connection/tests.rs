@@ -14,10 +14,26 @@ use tokio::sync::Notify;
 use super::*;
 use crate::reply::{FramePart, Reply};
 
-const API_VERSIONS: i16 = 18;
+pub(crate) const API_VERSIONS: i16 = 18;
 const METADATA: i16 = 3;
 const PRODUCE: i16 = 0;
 const REQUEST_BYTES_MAX: usize = 4 << 20;
+
+/// What connections share, with a handler of the test's own.
+pub(crate) fn shared(
+    handle: impl Fn(&RequestContext, Request) -> Work + Send + Sync + 'static,
+) -> Arc<Shared> {
+    Arc::new(Shared {
+        handle: Box::new(handle),
+        buffers: ReadBuffers::new(),
+        memory: RequestMemory::new(REQUEST_BYTES_MAX),
+        metrics: Arc::new(EdgeMetrics::new()),
+        limits: Limits { request_bytes_max: REQUEST_BYTES_MAX, idle_max: Duration::from_secs(600) },
+        anonymous: Arc::from("User:ANONYMOUS"),
+        http_address: "127.0.0.1:9644".to_owned(),
+        warnings: Warnings::new(),
+    })
+}
 
 /// A client whose connection is served by `handle`.
 struct Client {
@@ -31,19 +47,7 @@ impl Client {
     async fn new(
         handle: impl Fn(&RequestContext, Request) -> Work + Send + Sync + 'static,
     ) -> Self {
-        let shared = Arc::new(Shared {
-            handle: Box::new(handle),
-            buffers: ReadBuffers::new(),
-            memory: RequestMemory::new(REQUEST_BYTES_MAX),
-            metrics: Arc::new(EdgeMetrics::new()),
-            limits: Limits {
-                request_bytes_max: REQUEST_BYTES_MAX,
-                idle_max: Duration::from_secs(600),
-            },
-            anonymous: Arc::from("User:ANONYMOUS"),
-            http_address: "127.0.0.1:9644".to_owned(),
-            warnings: Warnings::new(),
-        });
+        let shared = shared(handle);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, peer) = listener.accept().await.unwrap();
@@ -89,7 +93,7 @@ impl Client {
 }
 
 /// A frame with a version 1 header and no client id.
-fn frame(api_key: i16, api_version: i16, correlation_id: i32, body: &[u8]) -> Bytes {
+pub(crate) fn frame(api_key: i16, api_version: i16, correlation_id: i32, body: &[u8]) -> Bytes {
     let mut frame = BytesMut::new();
     frame.put_u32(u32::try_from(10 + body.len()).unwrap());
     frame.put_i16(api_key);
@@ -120,7 +124,7 @@ fn produce(correlation_id: i32, records_bytes: usize) -> Bytes {
     frame(PRODUCE, 3, correlation_id, &body)
 }
 
-fn answer() -> Work {
+pub(crate) fn answer() -> Work {
     Work::message(Response::ApiVersions(ApiVersionsResponse::default()))
 }
 
@@ -336,6 +340,20 @@ async fn a_client_that_takes_no_responses_is_not_read_any_further() {
     }
     assert_eq!(handled.load(Ordering::Relaxed), limit);
     client.served.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_for_long_is_disconnected() {
+    let mut client = Client::new(|_, _| {
+        // More than the socket's buffers hold.
+        Work::Done(Reply::Frame(vec![FramePart::Bytes(Bytes::from(vec![0; 64 << 20]))]))
+    })
+    .await;
+    let before = Instant::now();
+    client.send(&api_versions(1)).await;
+    client.served.await.unwrap();
+    assert_eq!(before.elapsed().as_secs(), outbox::STALL_MAX.as_secs());
+    assert_eq!(client.shared.memory.reserved_bytes(), 0);
 }
 
 #[tokio::test(start_paused = true)]
