@@ -8,6 +8,7 @@ pub mod batch;
 pub mod calls;
 pub mod codes;
 pub mod deadline;
+pub mod fixture;
 pub mod history;
 pub mod http;
 pub mod node;

@@ -7,6 +7,7 @@ mod connection;
 mod crash;
 mod disk_full;
 mod fetch;
+mod format;
 mod lifecycle;
 mod limits;
 mod metadata;
