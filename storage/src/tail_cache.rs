@@ -1,6 +1,6 @@
 //! The recent batches of all logs, in memory, bounded together.
 //!
-//! Each log keeps its own [`Tail`] under its own lock. This counts their bytes and tells which log
+//! Each log keeps its own [`Tail`](tail::Tail) under its own lock. This counts their bytes and tells which log
 //! must let go of which chunks when all together hold too much: the oldest first, over all logs.
 //! Batches that are not written yet are held whatever the bound says (the flusher's bound on
 //! pending bytes is the limit there), so they are counted only once they are written.

@@ -109,14 +109,15 @@ impl Samples {
 
     fn print(&mut self, what: &str) {
         let [ready, answers, resident] =
-            [&mut self.ready_ms, &mut self.answers_ms, &mut self.resident_mb].map(median);
+            [&mut self.ready_ms, &mut self.answers_ms, &mut self.resident_mb]
+                .map(|samples| median(samples));
         tell(&format!(
             "{what}: ready {ready:.1} ms, answers after {answers:.1} ms, resident {resident:.1} MB"
         ));
     }
 }
 
-fn median(samples: &mut Vec<f64>) -> f64 {
+fn median(samples: &mut [f64]) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples[samples.len() / 2]
 }
