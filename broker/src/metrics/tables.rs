@@ -96,6 +96,24 @@ mod tests {
         assert_eq!(shown, listed);
     }
 
+    /// Outside this crate the list is what operators and black-box tests go by.
+    #[test]
+    fn the_documented_list_is_this_one() {
+        let mut rows = all();
+        rows.sort_unstable_by_key(|row| row.name);
+        let rows: String = rows.iter().map(documented).collect();
+        let document = include_str!("../../METRICS.md");
+        let (_, listed) = document.split_once("|---|---|---|---|\n").expect("a table");
+        assert_eq!(listed, rows, "METRICS.md should end in these rows:\n{rows}");
+    }
+
+    fn documented(row: &Metric) -> String {
+        let Metric { name, kind, unit: _, labels, help } = row;
+        let kind = format!("{kind:?}").to_lowercase();
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+        format!("| `{name}` | {kind} | {} | {help} |\n", labels.join(", "))
+    }
+
     #[test]
     fn names_end_in_their_unit() {
         for Metric { name, kind, unit, help, .. } in all() {

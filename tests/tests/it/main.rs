@@ -11,6 +11,7 @@ mod format;
 mod lifecycle;
 mod limits;
 mod metadata;
+mod observe;
 mod offsets;
 mod produce;
 mod retention;
