@@ -26,6 +26,7 @@ use crate::log::Log;
 use crate::log::write::{Rest, SyncJob, Written};
 use crate::metrics as names;
 
+mod prepare;
 mod sync;
 
 /// Bytes written in one round before their sync, so that a commit never takes long.
@@ -197,6 +198,7 @@ impl Rounds {
         let started = now();
         let (mut room, mut retry) = (ROUND_BYTES_MAX, None::<Duration>);
         let mut jobs: Vec<SyncJob> = Vec::new();
+        prepare::prepare(&logs);
         for log in logs {
             let written = if room > 0 { write(&log, room, started) } else { Written::more() };
             room = room.saturating_sub(written.bytes);

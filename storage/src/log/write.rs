@@ -147,6 +147,34 @@ pub(super) fn is_full(cause: &io::Error) -> bool {
 }
 
 impl Log {
+    /// Whether the next write waits for more than its own bytes.
+    pub(crate) fn needs_preparation(&self) -> bool {
+        let state = self.state.lock();
+        state.epochs_changed || !state.active().is_created()
+    }
+
+    /// Does ahead of [`Log::write_pending`] what the first write of a log or of an epoch needs. Where
+    /// the disk is full nothing is lost: the write finds that out again.
+    pub(crate) fn prepare(&self) {
+        // Like the write, it never waits for others that change this log's files.
+        let Some(mut writer) = self.writer.try_lock() else { return };
+        let segment = {
+            let state = self.state.lock();
+            let is_open = matches!(state.phase, Phase::Open);
+            if !is_open || state.pending.is_empty() || state.quiet_wanted > 0 {
+                return;
+            }
+            Arc::clone(state.active())
+        };
+        let mut outcome = self.save_epochs();
+        if outcome.is_ok() && !segment.is_created() {
+            outcome = self.create_segment_file(&segment);
+        }
+        if let Err(WriteFailure::Failed(failure)) = outcome {
+            self.fail_with(&mut writer, failure);
+        }
+    }
+
     /// Writes pending batches up to about `bytes_max`. Called by the flusher, which never waits for
     /// others that change this log's files.
     pub(crate) fn write_pending(&self, bytes_max: usize, now: Instant) -> Written {
