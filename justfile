@@ -41,3 +41,16 @@ kafka dir port="19092":
 kills count="1000":
     cargo build --release --locked --bin millpond
     MILLPOND_TEST_KILLS={{count}} cargo test --release -p millpond-tests --test it -- crash:: --nocapture
+
+# Hostile requests and batches for this many seconds each; a failed run prints the seed that repeats it.
+fuzz seconds="60":
+    MILLPOND_FUZZ_SECONDS={{seconds}} cargo test --release --locked -p millpond-protocol --test hostile -- --nocapture
+
+# Crash logs by this many seeds: lost power, kills, failed calls, full disks.
+crashes seeds="1000":
+    MILLPOND_SEEDS={{seeds}} cargo test --release --locked -p millpond-storage --test storage -- --nocapture
+
+# How long starts take and what memory an idle broker holds, with this many gigabytes of data.
+starts gigabytes="20" partitions="4" repeats="5":
+    cargo build --release --locked --workspace --bins
+    target/release/start_times {{gigabytes}} {{partitions}} {{repeats}}
