@@ -48,7 +48,7 @@ fuzz seconds="60":
 
 # Crash logs by this many seeds: lost power, kills, failed calls, full disks.
 crashes seeds="1000":
-    MILLPOND_SEEDS={{seeds}} cargo test --release --locked -p millpond-storage --test storage -- --nocapture
+    MILLPOND_SEEDS={{seeds}} cargo test --release --locked -p millpond-storage -- --nocapture
 
 # How long starts take and what memory an idle broker holds, with this many gigabytes of data.
 starts gigabytes="20" partitions="4" repeats="5":

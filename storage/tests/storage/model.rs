@@ -17,7 +17,8 @@ use crate::support::{
     NOW, batch, batches_of, bytes_of, listen, name, open_directory, read_all, small_segments,
 };
 
-/// Seeds of a usual run; `MILLPOND_SEEDS` asks for another number.
+/// Seeds of a usual run, the first of them random; `MILLPOND_SEEDS` asks for another number, and
+/// `MILLPOND_SEED` names the first.
 const SEEDS: u64 = 8;
 const STEPS: u32 = 150;
 
@@ -216,9 +217,11 @@ fn run(seed: u64) {
 #[test]
 #[expect(clippy::print_stdout, reason = "a failed test tells its seed")]
 fn random_operations_leave_what_the_model_says() {
-    let seeds = std::env::var("MILLPOND_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
-    for seed in 0..seeds.unwrap_or(SEEDS) {
-        println!("seed {seed}");
+    let from_environment = |name| std::env::var(name).ok().and_then(|number| number.parse().ok());
+    let first =
+        from_environment("MILLPOND_SEED").unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    for seed in first..first + from_environment("MILLPOND_SEEDS").unwrap_or(SEEDS) {
+        println!("MILLPOND_SEED={seed}");
         run(seed);
     }
 }

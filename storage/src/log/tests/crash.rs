@@ -15,7 +15,8 @@ use crate::config::SyncPolicy;
 use crate::device::faulty::{Effect, Fault, FaultyDevice, Operation};
 use crate::error::OpenError;
 
-/// Seeds of a usual run; `MILLPOND_SEEDS` asks for another number.
+/// Seeds of a usual run, the first of them random; `MILLPOND_SEEDS` asks for another number, and
+/// `MILLPOND_SEED` names the first.
 const SEEDS: u64 = 40;
 const LIVES: u32 = 4;
 
@@ -265,9 +266,11 @@ fn lives(seed: u64, root: &Path, sync: SyncPolicy) {
 
 #[expect(clippy::print_stdout, reason = "a failed test tells its seed")]
 fn with_seeds(sync: SyncPolicy) {
-    let seeds = std::env::var("MILLPOND_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
-    for seed in 0..seeds.unwrap_or(SEEDS) {
-        println!("seed {seed}");
+    let from_environment = |name| std::env::var(name).ok().and_then(|number| number.parse().ok());
+    let first =
+        from_environment("MILLPOND_SEED").unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    for seed in first..first + from_environment("MILLPOND_SEEDS").unwrap_or(SEEDS) {
+        println!("MILLPOND_SEED={seed}");
         let root = tempfile::tempdir().unwrap();
         lives(seed, root.path(), sync);
     }
