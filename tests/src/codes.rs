@@ -48,6 +48,8 @@ pub const KAFKA_STORAGE_ERROR: i16 = 56;
 pub const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
 /// The fetch session is at another epoch.
 pub const INVALID_FETCH_SESSION_EPOCH: i16 = 71;
+/// The broker's settings forbid deleting topics.
+pub const TOPIC_DELETION_DISABLED: i16 = 73;
 /// The leader epoch is older than the broker's.
 pub const FENCED_LEADER_EPOCH: i16 = 74;
 /// The leader epoch is newer than the broker's.

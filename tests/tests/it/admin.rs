@@ -4,6 +4,7 @@ use harness::batch::{ANONYMOUS, batch_of};
 use harness::calls::topic_name;
 use harness::codes;
 use harness::deadline::now_ms;
+use harness::node::Node;
 use harness::target::{Target, unique_topic};
 use harness::wire::{Connection, text};
 use kafka_protocol::messages::alter_configs_request as legacy;
@@ -411,4 +412,14 @@ fn partitions_and_log_dirs_are_described() {
     assert_eq!(sizes.iter().filter(|(_, written)| *written).collect::<Vec<_>>(), [&(1, true)]);
     assert_eq!(sizes.len(), 3);
     assert!(answer.results[0].total_bytes > 0 && answer.results[0].usable_bytes > 0);
+}
+
+/// Behaviour 57. A node of our own: the setting cannot be changed while a broker runs.
+#[test]
+fn topics_are_not_deleted_where_that_is_disabled() {
+    let node = Node::start_with(&["--set", "delete.topic.enable=false"]);
+    let (mut connection, topic) = (Connection::open(node.kafka()), unique_topic("kept"));
+    connection.create_topic(&topic, 1, &[]);
+    assert_eq!(connection.delete_topic(&topic), codes::TOPIC_DELETION_DISABLED);
+    assert_eq!(connection.describe_topic(&topic).error_code, codes::NONE, "it is still there");
 }
