@@ -11,6 +11,7 @@ pub mod deadline;
 pub mod fixture;
 pub mod history;
 pub mod http;
+pub mod load;
 pub mod node;
 pub mod process;
 pub mod program;

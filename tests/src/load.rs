@@ -1,0 +1,17 @@
+//! The load generator: it makes a broker busy while doing as little as possible itself, since it
+//! shares the machine's cores with what it measures.
+//!
+//! Frames are encoded once and sent again and again with another correlation id; of responses only
+//! what says "done", "refused" and "next offset" is read. It never retries and never hides an error:
+//! every error code of a response is counted and ends up in the report.
+
+pub mod batches;
+pub mod fetch;
+pub mod frames;
+pub mod link;
+pub mod meter;
+pub mod produce;
+pub mod report;
+pub mod responses;
+pub mod topics;
+pub mod usage;

@@ -1,0 +1,108 @@
+//! Requests that are encoded once and sent many times: of a frame only the correlation id changes,
+//! and of a fetch the offset.
+
+use crate::calls::{fetch_request, produce_request};
+use crate::wire::encode;
+use anyhow::{Context as _, Result};
+use bytes::BytesMut;
+use kafka_protocol::messages::ProduceRequest;
+use kafka_protocol::protocol::Request;
+
+/// Version of Produce: compact lengths, topics by name.
+pub const PRODUCE: i16 = 9;
+
+/// Version of Fetch: compact lengths, topics by name, no session in it as it is used here.
+pub const FETCH: i16 = 12;
+
+/// Bytes of a frame that differ from one request to the next: size, API key, version and
+/// correlation id.
+pub const HEAD_BYTES: usize = 12;
+
+/// Where the correlation id stands in a frame.
+const CORRELATION_ID: std::ops::Range<usize> = 8..HEAD_BYTES;
+
+/// One request with its size before it.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    bytes: Vec<u8>,
+}
+
+impl Frame {
+    /// Encodes a request.
+    ///
+    /// # Errors
+    /// It is larger than a frame can be.
+    pub fn new<R: Request>(version: i16, request: &R) -> Result<Self> {
+        let body = encode(version, 0, request);
+        let size = i32::try_from(body.len()).context("a frame of more than 2 GiB")?;
+        let mut bytes = size.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&body);
+        Ok(Self { bytes })
+    }
+
+    /// A produce request with one batch.
+    ///
+    /// # Errors
+    /// It is larger than a frame can be.
+    pub fn produce(topic: &str, partition: i32, acks: i16, batch: &[u8]) -> Result<Self> {
+        let request: ProduceRequest =
+            produce_request(topic, partition, acks, BytesMut::from(batch));
+        Self::new(PRODUCE, &request)
+    }
+
+    /// The part that differs, for one correlation id.
+    pub fn head(&self, correlation_id: i32) -> [u8; HEAD_BYTES] {
+        let mut head = [0; HEAD_BYTES];
+        head.copy_from_slice(&self.bytes[..HEAD_BYTES]);
+        head[CORRELATION_ID].copy_from_slice(&correlation_id.to_be_bytes());
+        head
+    }
+
+    /// The part that all of them share.
+    pub fn rest(&self) -> &[u8] {
+        &self.bytes[HEAD_BYTES..]
+    }
+}
+
+/// How a fetch waits, and how much it wants.
+#[derive(Debug, Clone, Copy)]
+pub struct Appetite {
+    /// Largest response, for the whole and for the partition.
+    pub bytes_max: i32,
+    /// How long the broker may wait for the first byte.
+    pub wait_max_ms: i32,
+}
+
+/// A fetch of one partition, without a session, to be sent at ever new offsets.
+#[derive(Debug, Clone)]
+pub struct FetchFrame {
+    bytes: Vec<u8>,
+    offset_at: usize,
+}
+
+impl FetchFrame {
+    /// Encodes the request.
+    ///
+    /// # Errors
+    /// It is larger than a frame can be.
+    pub fn new(topic: &str, partition: i32, appetite: Appetite) -> Result<Self> {
+        let frame = |offset| {
+            let mut request = fetch_request(topic, partition, offset)
+                .with_max_wait_ms(appetite.wait_max_ms)
+                .with_max_bytes(appetite.bytes_max);
+            request.topics[0].partitions[0].partition_max_bytes = appetite.bytes_max;
+            Frame::new(FETCH, &request)
+        };
+        // The offset stands where two frames that differ in nothing else begin to differ.
+        let (bytes, other) = (frame(0)?.bytes, frame(-1)?.bytes);
+        let differ = bytes.iter().zip(&other).position(|(one, other)| one != other);
+        Ok(Self { bytes, offset_at: differ.context("a fetch has an offset")? })
+    }
+
+    /// The whole frame for one correlation id and offset.
+    pub fn at(&mut self, correlation_id: i32, offset: i64) -> &[u8] {
+        self.bytes[CORRELATION_ID].copy_from_slice(&correlation_id.to_be_bytes());
+        self.bytes[self.offset_at..self.offset_at + 8].copy_from_slice(&offset.to_be_bytes());
+        &self.bytes
+    }
+}

@@ -1,0 +1,204 @@
+//! Responses, read as far as a run must know: error codes, and in a fetch the high watermark and the
+//! headers of the batches. Everything else is stepped over. Bytes are the broker's: a response that
+//! makes no sense is an error, never a panic.
+
+use crate::batch::field;
+use anyhow::{Context as _, Result, ensure};
+use std::collections::BTreeMap;
+
+/// Error codes by how often they came.
+#[derive(Debug, Clone, Default)]
+pub struct ErrorCodes {
+    counts: BTreeMap<i16, u64>,
+}
+
+impl ErrorCodes {
+    /// Counts a code that is one of an error.
+    pub fn note(&mut self, code: i16) {
+        if code != 0 {
+            *self.counts.entry(code).or_default() += 1;
+        }
+    }
+
+    /// Adds what another connection saw.
+    pub fn merge(&mut self, other: &Self) {
+        for (code, count) in &other.counts {
+            *self.counts.entry(*code).or_default() += count;
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (i16, u64)> {
+        self.counts.iter().map(|(code, count)| (*code, *count))
+    }
+}
+
+/// What follows the correlation id of a Produce response (version 9): notes the code of each
+/// partition.
+///
+/// # Errors
+/// It is not such a response.
+pub fn read_produce(body: &[u8], errors: &mut ErrorCodes) -> Result<()> {
+    let mut cursor = Cursor { left: body };
+    cursor.tags()?;
+    for _ in 0..cursor.length()? {
+        cursor.compact()?; // topic
+        for _ in 0..cursor.length()? {
+            cursor.skip(4)?; // partition
+            errors.note(cursor.i16()?);
+            cursor.skip(8 + 8 + 8)?; // base offset, append time, log start offset
+            for _ in 0..cursor.length()? {
+                cursor.skip(4)?;
+                cursor.compact()?;
+                cursor.tags()?;
+            }
+            cursor.compact()?; // error message
+            cursor.tags()?;
+        }
+        cursor.tags()?;
+    }
+    Ok(())
+}
+
+/// The one partition of a Fetch response.
+#[derive(Debug, Clone, Copy)]
+pub struct Fetched<'a> {
+    /// End of what may be read.
+    pub high_watermark: i64,
+    /// Whole batches, and perhaps the beginning of one more.
+    pub batches: &'a [u8],
+}
+
+/// What follows the correlation id of a Fetch response (version 12) for one partition.
+///
+/// # Errors
+/// It is not such a response.
+pub fn read_fetch<'a>(body: &'a [u8], errors: &mut ErrorCodes) -> Result<Fetched<'a>> {
+    let mut cursor = Cursor { left: body };
+    cursor.tags()?;
+    cursor.skip(4)?; // throttle time
+    errors.note(cursor.i16()?);
+    cursor.skip(4)?; // session
+    ensure!(cursor.length()? == 1, "a fetch answers for one topic");
+    cursor.compact()?;
+    ensure!(cursor.length()? == 1, "a fetch answers for one partition");
+    cursor.skip(4)?; // partition
+    errors.note(cursor.i16()?);
+    let high_watermark = cursor.i64()?;
+    cursor.skip(8 + 8)?; // last stable offset, log start offset
+    for _ in 0..cursor.length()? {
+        cursor.skip(8 + 8)?; // an aborted transaction
+        cursor.tags()?;
+    }
+    cursor.skip(4)?; // preferred read replica
+    Ok(Fetched { high_watermark, batches: cursor.compact()? })
+}
+
+/// What a row of batches holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Batches {
+    /// Offset after the last whole batch.
+    pub next_offset: i64,
+    /// Records from the asked offset on.
+    pub records: u64,
+    /// Bytes of whole batches.
+    pub bytes: u64,
+}
+
+/// Steps over batches by their headers, starting from the offset that was asked for.
+///
+/// # Errors
+/// A batch does not continue where the one before it ended.
+pub fn walk_batches(mut bytes: &[u8], asked: i64) -> Result<Batches> {
+    let mut found = Batches { next_offset: asked, ..Batches::default() };
+    while let Some(header) = bytes.first_chunk::<{ field::LAST_OFFSET_DELTA.end }>() {
+        let mut cursor = Cursor { left: header };
+        let base_offset = cursor.i64()?;
+        let length = usize::try_from(cursor.i32()?).context("a batch's length")?;
+        let mut cursor = Cursor { left: &header[field::LAST_OFFSET_DELTA] };
+        let next_offset = base_offset + i64::from(cursor.i32()?) + 1;
+        let whole = field::BATCH_LENGTH.end + length;
+        if whole > bytes.len() {
+            break;
+        }
+        let first = base_offset.max(asked);
+        ensure!(
+            first == found.next_offset && next_offset > first,
+            "batch {base_offset}..{next_offset} where {} was next",
+            found.next_offset
+        );
+        found.records += u64::try_from(next_offset - first)?;
+        found.bytes += whole as u64;
+        found.next_offset = next_offset;
+        bytes = &bytes[whole..];
+    }
+    Ok(found)
+}
+
+/// Reads from the front of some bytes.
+#[derive(Debug)]
+struct Cursor<'a> {
+    left: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8]> {
+        let (taken, left) = self.left.split_at_checked(count).context("a response ends early")?;
+        self.left = left;
+        Ok(taken)
+    }
+
+    fn skip(&mut self, count: usize) -> Result<()> {
+        self.take(count).map(drop)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let (taken, left) = self.left.split_first_chunk().context("a response ends early")?;
+        self.left = left;
+        Ok(*taken)
+    }
+
+    fn i16(&mut self) -> Result<i16> {
+        self.array().map(i16::from_be_bytes)
+    }
+
+    fn i32(&mut self) -> Result<i32> {
+        self.array().map(i32::from_be_bytes)
+    }
+
+    fn i64(&mut self) -> Result<i64> {
+        self.array().map(i64::from_be_bytes)
+    }
+
+    fn varint(&mut self) -> Result<usize> {
+        let mut value = 0;
+        for shift in (0..35).step_by(7) {
+            let [byte] = self.array()?;
+            value |= usize::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        anyhow::bail!("a length of more than five bytes")
+    }
+
+    /// Length of a compact array, or of compact bytes; none counts as empty.
+    fn length(&mut self) -> Result<usize> {
+        Ok(self.varint()?.saturating_sub(1))
+    }
+
+    /// Compact bytes, or a compact string.
+    fn compact(&mut self) -> Result<&'a [u8]> {
+        let length = self.length()?;
+        self.take(length)
+    }
+
+    fn tags(&mut self) -> Result<()> {
+        for _ in 0..self.varint()? {
+            self.varint()?;
+            let length = self.varint()?;
+            self.skip(length)?;
+        }
+        Ok(())
+    }
+}
