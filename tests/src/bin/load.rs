@@ -154,7 +154,7 @@ fn run(cli: Cli) -> Result<Report> {
 impl Common {
     /// The limits of a run that nothing but time ends, unless something else `ends` it.
     fn limits(&self, ends: bool) -> Limits {
-        let seconds = self.seconds.or((!ends).then_some(10.0));
+        let seconds = if ends { self.seconds } else { self.seconds.or(Some(10.0)) };
         Limits {
             warm_up: Duration::from_secs_f64(self.warm_up),
             duration: seconds.map(Duration::from_secs_f64),
