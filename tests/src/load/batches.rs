@@ -14,13 +14,16 @@ use flate2::write::GzEncoder;
 use lz4_flex::frame::FrameEncoder;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use serde::Serialize;
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 /// Bytes of a batch before its records.
 const HEADER_BYTES: usize = field::RECORD_COUNT.end;
 
 /// Compression of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Codec {
     /// Records as they are.
     None,
@@ -59,6 +62,8 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// How many records it holds.
     pub records: u64,
+    /// Where the first record's value begins, of a batch that is not compressed.
+    pub stamp_at: usize,
 }
 
 impl Batch {
@@ -95,14 +100,18 @@ impl Batch {
 
     fn of_count(shape: &Shape, count: usize, seed: u64) -> Result<Self> {
         let mut random = StdRng::seed_from_u64(seed);
-        let mut records = Vec::new();
+        let (mut records, mut first_end) = (Vec::new(), None);
         for offset_delta in 0..count {
             let value = text(shape.record_bytes, &mut random);
             put_record(&mut records, i64::try_from(offset_delta)?, &value);
+            first_end.get_or_insert(records.len());
         }
+        // After the value stands one byte, the number of headers.
+        let stamp_at = HEADER_BYTES + first_end.context("no records")? - 1 - shape.record_bytes;
         let packed = compress(shape.codec, records)?;
         let last_delta = i32::try_from(count)? - 1;
-        Ok(Self { bytes: assemble(shape.codec, last_delta, &packed)?, records: count as u64 })
+        let bytes = assemble(shape.codec, last_delta, &packed)?;
+        Ok(Self { bytes, records: count as u64, stamp_at })
     }
 }
 
@@ -177,24 +186,29 @@ fn put_varint(out: &mut Vec<u8>, value: i64) {
     out.push(u8::try_from(left).expect("seven bits"));
 }
 
-/// Text like that of an event in JSON, of exactly so many bytes: half of it is names that repeat,
-/// half is values that do not.
+/// Text like that of an event in JSON, of exactly so many bytes: names that repeat, and values that
+/// do not.
 fn text(bytes: usize, random: &mut StdRng) -> Vec<u8> {
     const KINDS: [&str; 6] = ["page_view", "add_to_cart", "checkout", "search", "login", "refund"];
     const CITIES: [&str; 6] = ["Lisbon", "Nairobi", "Osaka", "Toronto", "Lima", "Gothenburg"];
-    let mut text = String::with_capacity(bytes + 256);
+    let mut text = String::with_capacity(bytes + 512);
     while text.len() < bytes {
         let kind = KINDS[random.random_range(0..KINDS.len())];
         let city = CITIES[random.random_range(0..CITIES.len())];
-        let session: u64 = random.random();
-        let (user, product): (u32, u32) = (random.random(), random.random_range(0..100_000));
+        let (trace, session): (u128, u64) = (random.random(), random.random());
+        let (user, product): (u32, u32) = (random.random(), random.random_range(0..1_000_000));
         let price = f64::from(random.random_range(100..100_000_u32)) / 100.0;
-        text.push_str(&format!(
-            "{{\"event_type\":\"{kind}\",\"session_id\":\"{session:016x}\",\"user_id\":{user},\
-             \"product\":{{\"sku\":\"SKU-{product:06}\",\"price\":{price:.2},\"currency\":\"EUR\"}},\
-             \"location\":{{\"city\":\"{city}\",\"timezone\":\"UTC\"}},\"client\":\"web/4.12.0\",\
-             \"consent\":true}}\n"
-        ));
+        let (milliseconds, port): (u32, u16) =
+            (random.random_range(0..86_400_000), random.random());
+        writeln!(
+            text,
+            "{{\"event_type\":\"{kind}\",\"trace_id\":\"{trace:032x}\",\"user_id\":{user},\
+             \"session_id\":\"{session:016x}\",\"product\":{{\"sku\":\"SKU-{product:06}\",\
+             \"price\":{price:.2},\"currency\":\"EUR\"}},\"location\":{{\"city\":\"{city}\"}},\
+             \"time_of_day_ms\":{milliseconds},\"client\":{{\"version\":\"web/4.12.0\",\
+             \"port\":{port}}},\"consent\":true}}"
+        )
+        .expect("a String takes any text");
     }
     text.truncate(bytes);
     text.into_bytes()

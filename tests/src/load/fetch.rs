@@ -3,33 +3,39 @@
 
 use crate::load::frames::{Appetite, FetchFrame};
 use crate::load::link::Link;
-use crate::load::meter::{Done, Limits, Outcome, Phase, Progress, nanoseconds, now, run};
+use crate::load::meter::{Done, Outcome, Phase, Progress, nanoseconds, now, run};
 use crate::load::report::Report;
 use crate::load::responses::{read_fetch, walk_batches};
+use crate::load::setting::Setting;
 use crate::load::topics;
 use anyhow::{Result, ensure};
-use std::net::SocketAddr;
+use clap::Args;
+use serde::Serialize;
 
 /// What a response has beside its batches, with room to spare.
 const OVERHEAD_BYTES: usize = 64 << 10;
 
 /// What to fetch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub struct Fetch {
-    /// Where from.
-    pub broker: SocketAddr,
-    /// The topic.
+    /// The topic
+    #[arg(long)]
     pub topic: String,
-    /// Partitions that the connections take in turn.
+    /// Partitions that the connections take in turn
+    #[arg(long, default_value_t = 1)]
     pub partitions: i32,
-    /// Connections.
+    /// Connections
+    #[arg(long, default_value_t = 1)]
     pub connections: usize,
-    /// Largest response.
-    pub bytes_max_each: i32,
-    /// Read the log once instead of again and again.
-    pub once: bool,
-    /// A connection ends after so many bytes.
-    pub bytes_max: Option<u64>,
+    /// Largest response
+    #[arg(long, default_value_t = 1 << 20)]
+    pub max_bytes: i32,
+    /// Read the log once, from its start to its end, instead of again and again
+    #[arg(long)]
+    pub cold_scan: bool,
+    /// A connection ends after its share of so many bytes
+    #[arg(long)]
+    pub bytes: Option<u64>,
 }
 
 impl Fetch {
@@ -37,23 +43,25 @@ impl Fetch {
     ///
     /// # Errors
     /// The broker cannot be reached or breaks the protocol, or there is nothing to read.
-    pub fn run(&self, limits: &Limits) -> Result<Report> {
-        let appetite = Appetite { bytes_max: self.bytes_max_each, wait_max_ms: 0 };
-        let buffer_bytes = usize::try_from(self.bytes_max_each)? + OVERHEAD_BYTES;
+    pub fn run(&self, setting: &Setting) -> Result<Report> {
+        let appetite = Appetite { bytes_max: self.max_bytes, wait_max_ms: 0 };
+        let buffer_bytes = usize::try_from(self.max_bytes)? + OVERHEAD_BYTES;
         let mut workers = Vec::new();
         for partition in (0..self.partitions).cycle().take(self.connections) {
-            let (start, end) = topics::bounds(self.broker, &self.topic, partition);
+            let (start, end) = topics::bounds(setting.broker, &self.topic, partition);
             ensure!(start < end, "{} partition {partition} is empty", self.topic);
             let reader = Reader {
-                link: Link::open(self.broker, buffer_bytes)?,
+                link: Link::open(setting.broker, buffer_bytes)?,
                 frame: FetchFrame::new(&self.topic, partition, appetite)?,
                 start,
-                once: self.once,
-                left: self.bytes_max.map_or(u64::MAX, |all| all / self.connections as u64),
+                once: self.cold_scan,
+                left: self.bytes.map_or(u64::MAX, |all| all / self.connections as u64),
             };
             workers.push(move |progress: &Progress<'_>| reader.read(progress));
         }
-        run(limits, workers)
+        let ended_by_work = self.cold_scan || self.bytes.is_some();
+        let limits = if ended_by_work { setting.limits } else { setting.limits_with_time() };
+        run(&limits, workers)
     }
 }
 
@@ -78,7 +86,7 @@ impl Reader {
             let id = self.link.next_id();
             self.link.send(self.frame.at(id, offset))?;
             let fetched = read_fetch(self.link.receive()?, &mut outcome.errors)?;
-            let batches = walk_batches(fetched.batches, offset)?;
+            let batches = walk_batches(fetched.batches, offset, |_| Ok(()))?;
             let ended = now();
             if phase == Phase::Measured {
                 outcome.latency.record(nanoseconds(begun, ended))?;

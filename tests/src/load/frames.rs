@@ -1,12 +1,16 @@
 //! Requests that are encoded once and sent many times: of a frame only the correlation id changes,
 //! and of a fetch the offset.
 
-use crate::calls::{fetch_request, produce_request};
+use crate::batch::set;
+use crate::calls::{fetch_request, produce_request, topic_name};
+use crate::load::batches::Batch;
 use crate::wire::encode;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use bytes::BytesMut;
 use kafka_protocol::messages::ProduceRequest;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::protocol::Request;
+use std::ops::Range;
 
 /// Version of Produce: compact lengths, topics by name.
 pub const PRODUCE: i16 = 9;
@@ -18,13 +22,24 @@ pub const FETCH: i16 = 12;
 /// correlation id.
 pub const HEAD_BYTES: usize = 12;
 
+/// Bytes of a stamp.
+const STAMP_BYTES: usize = 8;
+
 /// Where the correlation id stands in a frame.
-const CORRELATION_ID: std::ops::Range<usize> = 8..HEAD_BYTES;
+const CORRELATION_ID: Range<usize> = 8..HEAD_BYTES;
 
 /// One request with its size before it.
 #[derive(Debug, Clone)]
 pub struct Frame {
     bytes: Vec<u8>,
+    stamp: Option<Stamp>,
+}
+
+/// Where a frame's one batch lies, and in it the value that is overwritten for each sending.
+#[derive(Debug, Clone)]
+struct Stamp {
+    batch: Range<usize>,
+    value: Range<usize>,
 }
 
 impl Frame {
@@ -37,7 +52,7 @@ impl Frame {
         let size = i32::try_from(body.len()).context("a frame of more than 2 GiB")?;
         let mut bytes = size.to_be_bytes().to_vec();
         bytes.extend_from_slice(&body);
-        Ok(Self { bytes })
+        Ok(Self { bytes, stamp: None })
     }
 
     /// A produce request with one batch.
@@ -48,6 +63,44 @@ impl Frame {
         let request: ProduceRequest =
             produce_request(topic, partition, acks, BytesMut::from(batch));
         Self::new(PRODUCE, &request)
+    }
+
+    /// A produce request with a batch for each of several partitions.
+    ///
+    /// # Errors
+    /// It is larger than a frame can be.
+    pub fn of_parts(topic: &str, acks: i16, parts: &[(i32, &Batch)]) -> Result<Self> {
+        let data = parts.iter().map(|(partition, batch)| {
+            let records = BytesMut::from(batch.bytes.as_slice()).freeze();
+            PartitionProduceData::default().with_index(*partition).with_records(Some(records))
+        });
+        let data = data.collect();
+        let topic =
+            TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(data);
+        let mut request = produce_request("", 0, acks, BytesMut::new());
+        request.topic_data = vec![topic];
+        Self::new(PRODUCE, &request)
+    }
+
+    /// A produce request with one record batch, not compressed, that can be stamped.
+    ///
+    /// # Errors
+    /// It is larger than a frame can be, or the first record too small for a stamp.
+    pub fn stamped(topic: &str, partition: i32, batch: &Batch) -> Result<Self> {
+        let mut frame = Self::produce(topic, partition, -1, &batch.bytes)?;
+        let found = frame.bytes.windows(batch.bytes.len()).position(|at| at == batch.bytes);
+        let start = found.context("a frame holds its batch")?;
+        let value = batch.stamp_at..batch.stamp_at + STAMP_BYTES;
+        ensure!(value.end < batch.bytes.len(), "a record has room for a stamp");
+        frame.stamp = Some(Stamp { batch: start..start + batch.bytes.len(), value });
+        Ok(frame)
+    }
+
+    /// Puts a number at the front of the first record's value, if this frame can be stamped.
+    pub fn stamp(&mut self, number: u64) {
+        if let Some(Stamp { batch, value }) = &self.stamp {
+            set(&mut self.bytes[batch.clone()], value.clone(), &number.to_be_bytes());
+        }
     }
 
     /// The part that differs, for one correlation id.

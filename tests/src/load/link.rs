@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Requests in one vectored write: two pieces each, and the system takes 1,024.
 const GROUP_MAX: usize = 512;
@@ -31,6 +32,14 @@ impl Link {
     pub fn open(address: SocketAddr, buffer_bytes: usize) -> Result<Self> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)
             .with_context(|| format!("connect to {address}"))?;
+        Self::over(stream, buffer_bytes)
+    }
+
+    /// The same over a connection that is there and blocks.
+    ///
+    /// # Errors
+    /// The system's word.
+    pub fn over(stream: TcpStream, buffer_bytes: usize) -> Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -53,21 +62,30 @@ impl Link {
         self.stream.write_all(frame).context("send")
     }
 
-    /// Sends the same frame so many times, with a correlation id of its own each.
+    /// Sends frames, each with a correlation id of its own.
     ///
     /// # Errors
     /// The connection has ended.
-    pub fn send_copies(&mut self, frame: &Frame, count: usize) -> Result<()> {
-        let mut left = count;
-        while left > 0 {
-            let group = left.min(GROUP_MAX);
-            let heads: Vec<_> = (0..group).map(|_| frame.head(self.next_id())).collect();
-            let pieces =
-                heads.iter().flat_map(|head| [IoSlice::new(head), IoSlice::new(frame.rest())]);
-            write_all_vectored(&mut self.stream, &mut pieces.collect::<Vec<_>>())?;
-            left -= group;
+    pub fn send_all<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>) -> Result<()> {
+        let mut frames = frames.peekable();
+        while frames.peek().is_some() {
+            let group: Vec<_> = frames.by_ref().take(GROUP_MAX).collect();
+            let heads: Vec<_> = group.iter().map(|frame| frame.head(self.next_id())).collect();
+            let mut pieces = Vec::with_capacity(2 * group.len());
+            for (head, frame) in heads.iter().zip(group) {
+                pieces.extend([IoSlice::new(head), IoSlice::new(frame.rest())]);
+            }
+            write_all_vectored(&mut self.stream, &mut pieces)?;
         }
         Ok(())
+    }
+
+    /// Reads once: what has come, or what comes first.
+    ///
+    /// # Errors
+    /// The connection has ended, or nothing came in time.
+    pub fn fill(&mut self) -> Result<()> {
+        self.input.fill(&mut self.stream)
     }
 
     /// Waits for one response; what follows its correlation id.
@@ -107,6 +125,12 @@ impl Link {
         ensure!(id == self.next_received_id, "answer {id} instead of {}", self.next_received_id);
         self.next_received_id = id.wrapping_add(1);
         Ok(rest)
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }
 

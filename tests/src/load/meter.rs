@@ -8,10 +8,9 @@ use crate::deadline::{Deadline, monotonic_now};
 use crate::load::report::{ErrorCount, Latency, Report, number};
 use crate::load::responses::ErrorCodes;
 use crate::load::usage::{Memory, Snapshot, Spent};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use hdrhistogram::Histogram;
 use kafka_protocol::ResponseError;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
@@ -100,19 +99,37 @@ pub struct Outcome {
     pub latency: Histogram<u64>,
     /// Nanoseconds until receipt, of the measured part.
     pub end_to_end: Histogram<u64>,
+    /// What else it counted in the measured part, by name with unit.
+    pub figures: BTreeMap<&'static str, u64>,
 }
+
+/// A worker of a run whose workers differ.
+pub type Task<'a> = Box<dyn FnOnce(&Progress<'_>) -> Result<Outcome> + Send + 'a>;
 
 impl Outcome {
     /// Nothing yet.
     pub fn new() -> Self {
         let empty = || Histogram::new(3).expect("three digits are allowed");
-        Self { errors: ErrorCodes::default(), latency: empty(), end_to_end: empty() }
+        Self {
+            errors: ErrorCodes::default(),
+            latency: empty(),
+            end_to_end: empty(),
+            figures: BTreeMap::new(),
+        }
+    }
+
+    /// Adds to one of the figures.
+    pub fn add_figure(&mut self, name: &'static str, more: u64) {
+        *self.figures.entry(name).or_default() += more;
     }
 
     fn merge(&mut self, other: &Self) -> Result<()> {
         self.errors.merge(&other.errors);
         self.latency.add(&other.latency)?;
         self.end_to_end.add(&other.end_to_end)?;
+        for (name, more) in &other.figures {
+            self.add_figure(name, *more);
+        }
         Ok(())
     }
 }
@@ -267,6 +284,7 @@ fn report(limits: &Limits, done: Done, spent: &Spent, outcome: &Outcome) -> Repo
         server_peak_resident_bytes: memory.map(|memory| memory.peak_resident_bytes),
         latency_microseconds: Latency::of(&outcome.latency),
         end_to_end_microseconds: Latency::of(&outcome.end_to_end),
+        figures: outcome.figures.iter().map(|(name, n)| ((*name).to_owned(), number(*n))).collect(),
         errors: outcome.errors.iter().map(|(code, count)| error_count(code, count)).collect(),
         ..Report::default()
     }
@@ -278,27 +296,7 @@ fn error_count(code: i16, count: u64) -> ErrorCount {
     ErrorCount { code, name, count }
 }
 
-impl Report {
-    /// Says what was run.
-    #[must_use]
-    pub fn named(mut self, scenario: &str, parameters: BTreeMap<String, Value>) -> Self {
-        self.scenario = scenario.to_owned();
-        self.parameters = parameters;
-        self
-    }
-}
-
 /// Now, for what a worker measures.
 pub fn now() -> Instant {
     monotonic_now()
-}
-
-/// Parses `HOST:PORT`.
-///
-/// # Errors
-/// No such host.
-pub fn resolve(address: &str) -> Result<std::net::SocketAddr> {
-    use std::net::ToSocketAddrs as _;
-    let mut found = address.to_socket_addrs().with_context(|| address.to_owned())?;
-    found.find(std::net::SocketAddr::is_ipv4).with_context(|| format!("{address} has no address"))
 }

@@ -2,43 +2,75 @@
 //! batch to its own partition. One blocking thread for each connection: a read that returns `k`
 //! answers is followed by one write of `k` requests.
 
-use crate::load::batches::{Batch, Shape};
+use crate::load::batches::{Batch, Codec, Shape, Size};
 use crate::load::frames::Frame;
 use crate::load::link::Link;
-use crate::load::meter::{Done, Limits, Outcome, Phase, Progress, nanoseconds, now, run};
+use crate::load::meter::{Done, Outcome, Phase, Progress, nanoseconds, now, run};
 use crate::load::report::Report;
 use crate::load::responses::read_produce;
+use crate::load::setting::Setting;
 use crate::load::topics;
 use anyhow::Result;
+use clap::{Args, ValueEnum};
 use kafka_protocol::messages::ApiVersionsRequest;
+use serde::Serialize;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::iter::{once, repeat_n};
 use std::time::Instant;
 
 /// Room for the answers of a window; more only means another read.
 const INPUT_BYTES: usize = 64 << 10;
 
 /// What to produce.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub struct Produce {
-    /// Where to.
-    pub broker: SocketAddr,
-    /// Created if it is missing.
+    /// Created with `--partitions` if it is missing
+    #[arg(long)]
     pub topic: String,
-    /// Partitions that the connections take in turn.
+    /// Partitions that the connections take in turn
+    #[arg(long, default_value_t = 1)]
     pub partitions: i32,
-    /// Connections.
+    /// Connections
+    #[arg(long, default_value_t = 1)]
     pub connections: usize,
-    /// Requests in flight on each.
+    /// Requests in flight on each
+    #[arg(long, default_value_t = 32)]
     pub in_flight: usize,
-    /// Acks of the protocol: -1, 0 or 1.
-    pub acks: i16,
-    /// The batches.
-    pub shape: Shape,
-    /// The run ends after so many records, rounded up to whole requests of each connection.
-    pub records_max: Option<u64>,
-    /// The same in bytes.
-    pub bytes_max: Option<u64>,
+    /// Largest size of a batch on the wire, compressed
+    #[arg(long, default_value_t = 16_384)]
+    pub batch_bytes: usize,
+    /// Records in a batch, instead of `--batch-bytes`
+    #[arg(long)]
+    pub records_per_batch: Option<usize>,
+    /// Bytes of a record's value
+    #[arg(long, default_value_t = 1024)]
+    pub record_bytes: usize,
+    /// Compression
+    #[arg(long, value_enum, default_value = "none")]
+    pub codec: Codec,
+    /// What an answer waits for
+    #[arg(long, value_enum, default_value = "all")]
+    pub acks: Acks,
+    /// The run ends after so many bytes, rounded up to whole requests of each connection
+    #[arg(long)]
+    pub bytes: Option<u64>,
+    /// The same in records
+    #[arg(long)]
+    pub records: Option<u64>,
+}
+
+/// What the answer to a produce request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Acks {
+    /// All replicas in sync.
+    All,
+    /// The leader.
+    #[value(name = "1")]
+    Leader,
+    /// There is no answer.
+    #[value(name = "0")]
+    None,
 }
 
 impl Produce {
@@ -46,26 +78,34 @@ impl Produce {
     ///
     /// # Errors
     /// The broker cannot be reached, or breaks the protocol.
-    pub fn run(&self, limits: &Limits) -> Result<Report> {
-        topics::ensure(self.broker, &self.topic, self.partitions)?;
-        let batch = Batch::make(&self.shape, 1)?;
+    pub fn run(&self, setting: &Setting) -> Result<Report> {
+        topics::ensure(setting.broker, &self.topic, self.partitions)?;
+        let size = self.records_per_batch.map_or(Size::Bytes(self.batch_bytes), Size::Records);
+        let shape = Shape { record_bytes: self.record_bytes, size, codec: self.codec };
+        let batch = Batch::make(&shape, 1)?;
+        let acks = match self.acks {
+            Acks::All => -1,
+            Acks::Leader => 1,
+            Acks::None => 0,
+        };
         let mut workers = Vec::new();
         for partition in (0..self.partitions).cycle().take(self.connections) {
             let window = Window {
-                link: Link::open(self.broker, INPUT_BYTES)?,
-                frame: Frame::produce(&self.topic, partition, self.acks, &batch.bytes)?,
+                link: Link::open(setting.broker, INPUT_BYTES)?,
+                frame: Frame::produce(&self.topic, partition, acks, &batch.bytes)?,
                 each: Done { requests: 1, bytes: batch.bytes.len() as u64, records: batch.records },
                 size: self.in_flight,
                 left: self.requests_max(&batch),
                 sent_at: VecDeque::with_capacity(self.in_flight),
             };
-            let acks = self.acks;
             workers.push(move |progress: &Progress<'_>| match acks {
                 0 => window.pour(progress),
                 _ => window.turn(progress),
             });
         }
-        let mut report = run(limits, workers)?;
+        let ended_by_work = self.records.is_some() || self.bytes.is_some();
+        let limits = if ended_by_work { setting.limits } else { setting.limits_with_time() };
+        let mut report = run(&limits, workers)?;
         let parameters = &mut report.parameters;
         parameters.insert("batch_wire_bytes".to_owned(), batch.bytes.len().into());
         parameters.insert("batch_records".to_owned(), batch.records.into());
@@ -78,8 +118,8 @@ impl Produce {
         let share = |most: Option<u64>, each: u64| {
             most.map_or(u64::MAX, |most| most.div_ceil(each * connections))
         };
-        let by_bytes = share(self.bytes_max, batch.bytes.len() as u64);
-        share(self.records_max, batch.records).min(by_bytes)
+        let by_bytes = share(self.bytes, batch.bytes.len() as u64);
+        share(self.records, batch.records).min(by_bytes)
     }
 }
 
@@ -117,8 +157,8 @@ impl Window {
         if phase == Phase::Measured {
             self.left -= count as u64;
         }
-        self.sent_at.extend(std::iter::repeat_n(at, count));
-        self.link.send_copies(&self.frame, count)
+        self.sent_at.extend(repeat_n(at, count));
+        self.link.send_all(repeat_n(&self.frame, count))
     }
 
     /// Takes the answers that are here, at least one; how many.
@@ -150,14 +190,14 @@ impl Window {
     fn pour(mut self, progress: &Progress<'_>) -> Result<Outcome> {
         while progress.phase() != Phase::Over && self.left > 0 {
             let count = self.size.min(usize::try_from(self.left).unwrap_or(usize::MAX));
-            self.link.send_copies(&self.frame, count)?;
+            self.link.send_all(repeat_n(&self.frame, count))?;
             progress.add(self.each.times(count as u64));
             if progress.phase() == Phase::Measured {
                 self.left -= count as u64;
             }
         }
         self.link.skip_answers();
-        self.link.send_copies(&Frame::new(3, &ApiVersionsRequest::default())?, 1)?;
+        self.link.send_all(once(&Frame::new(3, &ApiVersionsRequest::default())?))?;
         self.link.receive()?;
         Ok(Outcome::new())
     }

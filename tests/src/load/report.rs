@@ -89,6 +89,13 @@ pub struct ErrorCount {
     pub count: u64,
 }
 
+impl Report {
+    /// Notes one of the scenario's own figures.
+    pub fn figure(&mut self, name: &str, value: f64) {
+        self.figures.insert(name.to_owned(), value);
+    }
+}
+
 impl Latency {
     /// The percentiles of a histogram of nanoseconds; none of an empty one.
     pub fn of(nanoseconds: &Histogram<u64>) -> Option<Self> {

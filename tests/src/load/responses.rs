@@ -105,11 +105,16 @@ pub struct Batches {
     pub bytes: u64,
 }
 
-/// Steps over batches by their headers, starting from the offset that was asked for.
+/// Steps over batches by their headers, starting from the offset that was asked for, and shows each
+/// to `look`.
 ///
 /// # Errors
-/// A batch does not continue where the one before it ended.
-pub fn walk_batches(mut bytes: &[u8], asked: i64) -> Result<Batches> {
+/// A batch does not continue where the one before it ended, or what `look` says.
+pub fn walk_batches(
+    mut bytes: &[u8],
+    asked: i64,
+    mut look: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<Batches> {
     let mut found = Batches { next_offset: asked, ..Batches::default() };
     while let Some(header) = bytes.first_chunk::<{ field::LAST_OFFSET_DELTA.end }>() {
         let mut cursor = Cursor { left: header };
@@ -130,7 +135,9 @@ pub fn walk_batches(mut bytes: &[u8], asked: i64) -> Result<Batches> {
         found.records += u64::try_from(next_offset - first)?;
         found.bytes += whole as u64;
         found.next_offset = next_offset;
-        bytes = &bytes[whole..];
+        let (batch, rest) = bytes.split_at(whole);
+        look(batch)?;
+        bytes = rest;
     }
     Ok(found)
 }

@@ -10,6 +10,7 @@ mod fetch;
 mod format;
 mod lifecycle;
 mod limits;
+mod load;
 mod metadata;
 mod observe;
 mod offsets;
