@@ -54,3 +54,13 @@ crashes seeds="1000":
 starts gigabytes="20" partitions="4" repeats="5":
     cargo build --release --locked --workspace --bins
     target/release/start_times {{gigabytes}} {{partitions}} {{repeats}}
+
+# Apache Kafka and Millpond under the same loads; all rows take most of an hour. See tests/benchmarks.md.
+compare *arguments:
+    cargo build --release --locked --workspace --bins
+    target/release/compare "$@"
+
+# Two commits under the same loads, interleaved: `just compare-commits main HEAD produce-16k`.
+compare-commits before after *arguments:
+    cargo build --release --locked --workspace --bins
+    target/release/compare_commits "$@"
