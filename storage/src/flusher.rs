@@ -1,10 +1,11 @@
 //! One flusher per disk: writes what logs appended since its last round, syncs, tells listeners.
 //!
 //! ```text
-//! append ─> queue of dirty logs ─> round: write each ─> sync their files ─> tell each once
+//! append ─> queue of dirty logs ─> round: write each ─> commit: sync their files ─> tell each once
 //! ```
 //! All logs of a disk share one sync (group commit): what is appended while a round is under way
-//! goes into the next. The queue holds a log at most once, so its length is bounded by the number
+//! goes into the next, and what is written while a commit is under way goes into the next one, see
+//! `commits`. The queue holds a log at most once, so its length is bounded by the number
 //! of logs; the bytes behind it are bounded by `pending_bytes_max`.
 //!
 //! A log whose disk is full stays dirty and is tried again every [`STALL_RETRY`]. A log whose write
@@ -18,7 +19,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, gauge};
 use parking_lot::{Condvar, Mutex};
 
 use crate::device::Device;
@@ -26,11 +27,12 @@ use crate::log::Log;
 use crate::log::write::{Rest, SyncJob, Written};
 use crate::metrics as names;
 
+mod commits;
 mod prepare;
 mod sync;
 
-/// Bytes written in one round before their sync, so that a commit never takes long.
-const ROUND_BYTES_MAX: usize = 32 << 20;
+/// Bytes written in one round before they are handed to a commit, so that none takes long.
+const ROUND_BYTES_MAX: usize = 8 << 20;
 /// How soon a log is tried again whose files someone else is changing.
 const BUSY_RETRY: Duration = Duration::from_millis(1);
 /// How often a log that found the disk full is tried again.
@@ -72,7 +74,7 @@ impl Flusher {
         });
         let rounds = Rounds {
             flusher: Arc::clone(&flusher),
-            syncer: sync::Syncer::start(device, root.to_owned()),
+            commits: commits::Commits::start(sync::Syncer::start(device, root.to_owned())),
             timed: BinaryHeap::new(),
             unfinished: Vec::new(),
         };
@@ -173,7 +175,7 @@ impl Ord for Timed {
 /// What the flusher's thread owns.
 struct Rounds {
     flusher: Arc<Flusher>,
-    syncer: sync::Syncer,
+    commits: commits::Commits,
     timed: BinaryHeap<Timed>,
     /// Logs that have more to write: than the last round took, or than the disk had room for.
     unfinished: Vec<Arc<Log>>,
@@ -220,9 +222,7 @@ impl Rounds {
             jobs.extend(log.and_then(|log| log.take_sync_job()));
         }
         if !jobs.is_empty() {
-            self.syncer.sync(jobs);
-            counter!(names::FLUSHES.name).increment(1);
-            histogram!(names::FLUSH_SECONDS.name).record((now() - started).as_secs_f64());
+            self.commits.add(jobs, started);
         }
         let bytes = crate::scan::as_u64(ROUND_BYTES_MAX.saturating_sub(room));
         counter!(names::WRITTEN_BYTES.name).increment(bytes);

@@ -100,6 +100,7 @@ struct Writer {
     /// Files with bytes that may be lost with the power, in the order of their segments.
     unsynced: Vec<Unsynced>,
     unsynced_records: u64,
+    unsynced_bytes: usize,
     /// Whether the flusher has a time for the next sync of this relaxed log.
     is_sync_timed: bool,
     /// Offsets of the producer snapshots on disk, rising.

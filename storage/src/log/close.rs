@@ -95,6 +95,7 @@ impl Log {
             }
         }
         writer.unsynced_records = 0;
+        writer.unsynced_bytes = 0;
         self.state.lock().synced(end);
         // The flusher may find nothing left to do, and then tells nobody.
         self.tell_progress();

@@ -78,6 +78,7 @@ pub(crate) struct UnsyncedFile {
 /// Files of one log to be synced; [`SyncJob::finish`] must be called afterwards.
 pub(crate) struct SyncJob {
     pub(crate) files: Vec<UnsyncedFile>,
+    bytes: usize,
     log: Arc<Log>,
     end: Offset,
     generation: u64,
@@ -87,6 +88,28 @@ impl SyncJob {
     /// Whose files they are.
     pub(crate) const fn log(&self) -> &Arc<Log> {
         &self.log
+    }
+
+    /// How much was written to them since they were synced.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes over what `later`, a job of the same log, would do.
+    pub(crate) fn absorb(&mut self, mut later: Self) {
+        // A truncation waits until no job is left.
+        debug_assert_eq!(self.generation, later.generation, "jobs from both sides of a truncation");
+        self.end = later.end;
+        self.bytes += later.bytes;
+        for file in std::mem::take(&mut later.files) {
+            // Another handle of the same file may be the one that an error is reported to.
+            let is_new = |known: &UnsyncedFile| {
+                !Arc::ptr_eq(known.handle.std_file(), file.handle.std_file())
+            };
+            if self.files.iter().all(is_new) {
+                self.files.push(file);
+            }
+        }
     }
 
     /// All files are durable, or something is lost.
@@ -293,6 +316,7 @@ impl Log {
         {
             writer.note_unsynced(&path, &handle, true);
         }
+        writer.unsynced_bytes += chunks.iter().map(Chunk::bytes).sum::<usize>();
         writer.unsynced_records += run
             .iter()
             .map(|batch| u64::try_from(batch.header.record_count).unwrap_or(0))
@@ -438,6 +462,7 @@ impl Log {
             files.push(UnsyncedFile { path: file.path, handle });
         }
         writer.unsynced_records = 0;
+        let bytes = std::mem::take(&mut writer.unsynced_bytes);
         if files.is_empty() {
             return None;
         }
@@ -445,7 +470,7 @@ impl Log {
         let (end, generation) = (state.pointers.written_end, state.generation);
         state.syncs_in_flight += 1;
         drop(state);
-        Some(SyncJob { files, log, end, generation })
+        Some(SyncJob { files, bytes, log, end, generation })
     }
 
     fn synced(&self, end: Offset, generation: u64) {
