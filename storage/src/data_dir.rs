@@ -10,6 +10,7 @@
 //!        millpond-log-checkpoint            topic ids, and how each log was left
 //!        <topic>-<partition>/               a log
 //!        <topic>-<partition>.<id>-delete/   a deleted log, soon removed
+//!        millpond.journal                   small commits that no segment file was synced for
 //!        metadata/                          the metadata group's; not a log, never touched here
 //! ```
 //! Nothing is written before the directory is recognised as ours or as empty, and nothing but the
@@ -17,6 +18,7 @@
 
 mod checkpointer;
 mod deleter;
+pub(crate) mod format;
 mod identity;
 mod lock;
 mod log_directory;
@@ -51,9 +53,15 @@ use crate::environment::{LogEnvironment, StopKind};
 use crate::error::OpenError;
 use crate::file_cache::FileCache;
 use crate::flusher::Flusher;
+pub use crate::journal::JournalConfig;
+use crate::journal::{self, Journal};
 use crate::log::Log;
 use crate::space::SpaceGuard;
 use crate::tail_cache::TailCache;
+
+/// The journal of a directory on a disk: large enough that its halves are synced in one go each, and
+/// small enough to be replayed at once. It is made when commits are small for a while.
+const JOURNAL: JournalConfig = JournalConfig { bytes: 32 << 20, begins_after: 64 };
 
 /// Who a data directory belongs to. Made on first start, never changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,10 +132,11 @@ impl DataDir {
         config: DataDirConfig,
         identity: impl FnOnce() -> Identity,
     ) -> Result<Self, OpenError> {
-        Self::open_with_device(Arc::new(OsDevice), path, config, identity)
+        Self::open_with_journal(Arc::new(OsDevice), path, config, JOURNAL, identity)
     }
 
-    /// As [`DataDir::open`], on another device than the operating system's. For tests.
+    /// As [`DataDir::open`], on another device than the operating system's and without a journal.
+    /// For tests.
     ///
     /// # Errors
     /// As [`DataDir::open`].
@@ -137,6 +146,20 @@ impl DataDir {
         config: DataDirConfig,
         identity: impl FnOnce() -> Identity,
     ) -> Result<Self, OpenError> {
+        Self::open_with_journal(device, path, config, JournalConfig::NONE, identity)
+    }
+
+    /// As [`DataDir::open`], on another device and with another journal. For tests.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`].
+    pub fn open_with_journal(
+        device: Arc<dyn Device>,
+        path: &Path,
+        config: DataDirConfig,
+        journal: JournalConfig,
+        identity: impl FnOnce() -> Identity,
+    ) -> Result<Self, OpenError> {
         create_missing(&*device, path)?;
         identity::recognise(&*device, path)?;
         let lock = DirectoryLock::acquire(&*device, path)?;
@@ -144,6 +167,10 @@ impl DataDir {
         let ownership = identity::recognise(&*device, path)?;
         let identity = identity::read_or_initialise(&*device, path, ownership, identity)?;
         let is_fresh = ownership == identity::Ownership::Fresh;
+        if identity::read_format(&*device, path)? == format::Format::WithJournal {
+            let owner = |directory: &Path| log_directory::read_topic_id(&*device, directory);
+            journal::replay::replay(&*device, path, owner)?;
+        }
         let (state, stop) = RunState::begin(&*device, path, is_fresh)?;
         sync_names(&*device, path, is_fresh)?;
         let mut states = LogStates::read(&*device, path, state.boot_id(), stop)?;
@@ -151,7 +178,7 @@ impl DataDir {
         let directories: HashSet<_> = log_partitions(&entries).collect();
         states.retain(|partition| directories.contains(partition));
 
-        let environment = environment(&device, path, &config)?;
+        let environment = environment(&device, path, &config, journal)?;
         let logs = Arc::new(OpenLogs::new(Arc::clone(&device), states));
         let no_thread =
             |cause| OpenError::Io { path: path.to_owned(), operation: "start a thread", cause };
@@ -350,6 +377,13 @@ impl DataDir {
         drop(checkpointer);
         let closed = self.logs.close();
         self.environment.flusher.stop();
+        let emptied = self.environment.flusher.journal().stop(true);
+        let emptied = emptied.map_err(|cause| OpenError::Io {
+            path: self.path.clone(),
+            operation: "empty the journal of",
+            cause,
+        });
+        let closed = closed.and(emptied);
         let marked = self.logs.write_states().map_err(OpenError::from).and_then(|()| state.end());
         drop(deleter);
         drop(lock);
@@ -369,6 +403,8 @@ impl Drop for DataDir {
     fn drop(&mut self) {
         if let Some(running) = self.running.get_mut().take() {
             self.environment.flusher.stop();
+            let ended = self.environment.flusher.journal().stop(false);
+            ended.expect("nothing is written at such an end");
             drop(running);
         }
     }
@@ -379,6 +415,7 @@ fn environment(
     device: &Arc<dyn Device>,
     path: &Path,
     config: &DataDirConfig,
+    journal: JournalConfig,
 ) -> Result<LogEnvironment, OpenError> {
     let space = SpaceGuard::new(Arc::clone(device), path.to_owned(), config.free_bytes_min);
     let space = space.map_err(|cause| OpenError::Io {
@@ -386,12 +423,13 @@ fn environment(
         operation: "ask for the free space",
         cause,
     })?;
+    let journal = Journal::new(Arc::clone(device), path, journal);
     Ok(LogEnvironment {
         device: Arc::clone(device),
         files: Arc::new(FileCache::new(Arc::clone(device), config.open_files_max)),
         mapped_indexes: Arc::default(),
         space: Arc::new(space),
-        flusher: Flusher::start(Arc::clone(device), path, config.pending_bytes_max),
+        flusher: Flusher::start_with(Arc::clone(device), path, config.pending_bytes_max, journal),
         tail_cache: Arc::new(TailCache::new(config.tail_cache_bytes_max)),
         producer_expiration: config.producer_expiration,
     })

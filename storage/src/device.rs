@@ -127,6 +127,16 @@ pub trait DeviceFile: Send + Sync + fmt::Debug {
         self.write_vectored_at(&[IoSlice::new(buffer)], position)
     }
 
+    /// As [`DeviceFile::write_at`], and as [`DeviceFile::sync_data`] of what it wrote. With
+    /// [`OpenMode::Journal`] that is one call.
+    ///
+    /// # Errors
+    /// As both; final.
+    fn write_durable_at(&self, buffer: &[u8], position: u64) -> Result<(), WriteError> {
+        self.write_at(buffer, position)?;
+        self.sync_data().map_err(|cause| WriteError { written: buffer.len(), cause })
+    }
+
     /// Reads until `buffer` is full or the file ends; returns how many bytes.
     ///
     /// # Errors
@@ -187,6 +197,9 @@ pub enum OpenMode {
     Create,
     /// Reading and writing a file that must not exist yet.
     CreateNew,
+    /// As [`OpenMode::Create`], for [`DeviceFile::write_durable_at`] with whole blocks from buffers
+    /// that begin at a block's multiple: past the page cache where the file system can do that.
+    Journal,
 }
 
 /// One name in a directory.

@@ -23,6 +23,7 @@ use metrics::{counter, gauge};
 use parking_lot::{Condvar, Mutex};
 
 use crate::device::Device;
+use crate::journal::Journal;
 use crate::log::Log;
 use crate::log::write::{Rest, SyncJob, Written};
 use crate::metrics as names;
@@ -46,6 +47,7 @@ pub(crate) struct Flusher {
     queue: Mutex<Queue>,
     wake: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
+    journal: Arc<Journal>,
 }
 
 #[derive(Debug, Default)]
@@ -56,25 +58,40 @@ struct Queue {
 }
 
 impl Flusher {
-    /// Starts the flusher's thread for the file system that holds `root`.
-    ///
-    /// # Panics
-    /// If the operating system refuses a thread.
+    /// As [`Flusher::start_with`], without a journal.
+    #[cfg(test)]
     pub(crate) fn start(
         device: Arc<dyn Device>,
         root: &Path,
         pending_bytes_max: usize,
     ) -> Arc<Self> {
+        let none = crate::journal::JournalConfig::NONE;
+        let journal = Journal::new(Arc::clone(&device), root, none);
+        Self::start_with(device, root, pending_bytes_max, journal)
+    }
+
+    /// Starts the flusher's thread for the file system that holds `root`.
+    ///
+    /// # Panics
+    /// If the operating system refuses a thread.
+    pub(crate) fn start_with(
+        device: Arc<dyn Device>,
+        root: &Path,
+        pending_bytes_max: usize,
+        journal: Arc<Journal>,
+    ) -> Arc<Self> {
+        let syncer = sync::Syncer::start(device, root.to_owned(), Arc::clone(&journal));
         let flusher = Arc::new(Self {
             pending_bytes_max,
             pending_bytes: AtomicUsize::new(0),
             queue: Mutex::default(),
             wake: Condvar::new(),
             thread: Mutex::new(None),
+            journal,
         });
         let rounds = Rounds {
             flusher: Arc::clone(&flusher),
-            commits: commits::Commits::start(sync::Syncer::start(device, root.to_owned())),
+            commits: commits::Commits::start(syncer),
             timed: BinaryHeap::new(),
             unfinished: Vec::new(),
         };
@@ -84,6 +101,11 @@ impl Flusher {
             .expect("a process that cannot start one thread cannot serve");
         *flusher.thread.lock() = Some(thread);
         flusher
+    }
+
+    /// What commits go to if they are small.
+    pub(crate) const fn journal(&self) -> &Arc<Journal> {
+        &self.journal
     }
 
     /// Ends the thread after its present round. Logs must be closed first.

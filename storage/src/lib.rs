@@ -18,6 +18,7 @@ pub mod environment;
 pub mod error;
 mod file_cache;
 mod flusher;
+mod journal;
 mod leader_epochs;
 pub mod log;
 mod mapped_indexes;

@@ -13,6 +13,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use protocol::batch::{BatchHeader, HEADER_BYTES};
+use protocol::topic::TopicId;
 use protocol::types::{LeaderEpoch, Offset, Timestamp};
 
 use crate::config::LogConfig;
@@ -25,6 +26,7 @@ use crate::scan::as_u64;
 
 mod close;
 pub(crate) mod open;
+pub(crate) mod pieces;
 mod producers;
 mod read;
 mod roll;
@@ -36,6 +38,7 @@ mod trim;
 mod truncate;
 pub(crate) mod write;
 
+use pieces::Pieces;
 use state::{Phase, State};
 
 /// One validated batch on its way into a log. The header is stamped at append, the body is the
@@ -84,6 +87,7 @@ pub trait LogListener: Send + Sync {
 /// One partition's log.
 pub struct Log {
     name: String,
+    topic_id: TopicId,
     directory: PathBuf,
     env: LogEnvironment,
     myself: Weak<Self>,
@@ -101,6 +105,8 @@ struct Writer {
     unsynced: Vec<Unsynced>,
     unsynced_records: u64,
     unsynced_bytes: usize,
+    /// What `unsynced` holds, as long as it is little.
+    pieces: Pieces,
     /// Whether the flusher has a time for the next sync of this relaxed log.
     is_sync_timed: bool,
     /// Offsets of the producer snapshots on disk, rising.
@@ -125,6 +131,13 @@ struct Unsynced {
 }
 
 impl Writer {
+    /// Nothing of what was written is to be synced any more, or the caller does it.
+    fn take_unsynced(&mut self) -> Vec<Unsynced> {
+        (self.unsynced_records, self.unsynced_bytes) = (0, 0);
+        self.pieces = Pieces::default();
+        std::mem::take(&mut self.unsynced)
+    }
+
     fn note_unsynced(&mut self, path: &Path, handle: &Arc<dyn DeviceFile>, keep_open: bool) {
         let handle = keep_open.then(|| Arc::clone(handle));
         match self.unsynced.iter_mut().find(|file| file.path == path) {
@@ -235,7 +248,7 @@ impl Log {
     }
 
     /// Takes the log offline for good.
-    fn fail(&self, failure: LogFailure) {
+    pub(crate) fn fail(&self, failure: LogFailure) {
         let mut writer = self.writer.lock();
         self.fail_with(&mut writer, failure);
     }
@@ -258,7 +271,8 @@ impl Log {
             state.is_queued = false;
             self.give_up_pending(&mut state);
         }
-        writer.unsynced.clear();
+        writer.take_unsynced();
+        self.env.flusher.journal().stick();
         tracing::error!(log = %self.name, %failure, "the log is offline");
         metrics::counter!(crate::metrics::LOGS_FAILED.name).increment(1);
         if let Some(listener) = slot.as_ref() {
@@ -354,6 +368,16 @@ impl Log {
     #[must_use]
     pub fn failure(&self) -> Option<LogFailure> {
         self.state.lock().failure()
+    }
+
+    /// The name of its directory, which is the partition's.
+    pub(crate) fn directory_name(&self) -> &str {
+        &self.name
+    }
+
+    /// The incarnation of the topic that it belongs to.
+    pub(crate) const fn topic_id(&self) -> TopicId {
+        self.topic_id
     }
 
     /// Lets go of batches in memory that are in the file. Called by the tail cache.

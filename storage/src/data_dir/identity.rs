@@ -17,16 +17,12 @@ use protocol::types::BrokerId;
 use uuid::Uuid;
 
 use super::Identity;
+use super::format::{self, Format};
 use super::lock::LOCK_FILE;
 use super::uuid_text;
 use crate::checkpoint;
 use crate::device::Device;
 use crate::error::OpenError;
-
-/// The newest layout that this version reads, and the one that it writes.
-const FORMAT_VERSION: u32 = 1;
-const FORMAT_FILE: &str = "millpond.format";
-const FORMAT_KEY: &str = "format";
 
 const IDENTITY_FILE: &str = "meta.properties";
 const IDENTITY_VERSION: u32 = 1;
@@ -54,7 +50,7 @@ pub(super) fn recognise(device: &dyn Device, directory: &Path) -> Result<Ownersh
         operation: "list as a directory",
         cause,
     })?;
-    if entries.iter().any(|entry| entry.name == FORMAT_FILE) {
+    if entries.iter().any(|entry| entry.name == format::FILE_NAME) {
         return Ok(Ownership::Ours);
     }
     entries.sort();
@@ -76,13 +72,10 @@ pub(super) fn read_or_initialise(
     ownership: Ownership,
     identity: impl FnOnce() -> Identity,
 ) -> Result<Identity, OpenError> {
-    let format_path = directory.join(FORMAT_FILE);
-    match ownership {
-        Ownership::Fresh => {
-            let text = format!("{FORMAT_KEY}={FORMAT_VERSION}\n");
-            checkpoint::write_atomic(device, &format_path, text.as_bytes())?;
-        }
-        Ownership::Ours => check_format(device, &format_path)?,
+    if ownership == Ownership::Fresh {
+        format::write(device, directory, Format::Plain)?;
+    } else {
+        read_format(device, directory)?;
     }
     let path = directory.join(IDENTITY_FILE);
     if let Some(properties) = Properties::read(device, &path)? {
@@ -123,16 +116,18 @@ fn write(device: &dyn Device, path: &Path, identity: &Identity) -> Result<Identi
     properties.identity()
 }
 
-fn check_format(device: &dyn Device, path: &Path) -> Result<(), OpenError> {
-    let properties = Properties::read(device, path)?;
+/// The layout of a directory that is ours.
+///
+/// # Errors
+/// [`OpenError::NewerFormat`], [`OpenError::Corrupt`], [`OpenError::Io`].
+pub(super) fn read_format(device: &dyn Device, directory: &Path) -> Result<Format, OpenError> {
+    let path = directory.join(format::FILE_NAME);
+    let properties = Properties::read(device, &path)?;
     let properties =
-        properties.unwrap_or_else(|| Properties { path: path.to_owned(), text: String::new() });
-    let found: u32 = properties.number(FORMAT_KEY)?;
-    if found > FORMAT_VERSION {
-        let path = path.to_owned();
-        return Err(OpenError::NewerFormat { path, found, supported: FORMAT_VERSION });
-    }
-    Ok(())
+        properties.unwrap_or_else(|| Properties { path: path.clone(), text: String::new() });
+    let found: u32 = properties.number(format::KEY)?;
+    let supported = format::VERSION_MAX;
+    Format::of_version(found).ok_or(OpenError::NewerFormat { path, found, supported })
 }
 
 /// A file of `key=value` lines; `#` begins a comment.

@@ -182,7 +182,7 @@ fn a_newer_or_damaged_directory_is_refused_by_file() {
             other => panic!("{name}: {other}"),
         }
     };
-    assert_eq!(refusal("millpond.format", b"format=2\n"), (true, Some(2)));
+    assert_eq!(refusal("millpond.format", b"format=3\n"), (true, Some(3)));
     assert_eq!(refusal("millpond.format", b"format=\n"), (true, None));
     assert_eq!(refusal("meta.properties", b"version=2\n"), (true, Some(2)));
     assert_eq!(refusal("meta.properties", b"version=1\ncluster.id=a\nnode.id=x\n"), (true, None));

@@ -6,10 +6,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::num::NonZeroU64;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Advice, Device, DeviceFile, DirectoryEntry, OpenMode, Space, WriteError};
@@ -79,6 +80,8 @@ impl Device for OsDevice {
 #[derive(Debug)]
 pub(super) struct OsFile {
     file: Arc<File>,
+    /// Whether a write returns only when it is durable.
+    writes_through: bool,
 }
 
 impl OsFile {
@@ -97,8 +100,23 @@ impl OsFile {
             OpenMode::CreateNew => {
                 options.write(true).create_new(true);
             }
+            OpenMode::Journal => return Self::open_journal(path, options),
         }
-        Ok(Self { file: Arc::new(options.open(path)?) })
+        Ok(Self { file: Arc::new(options.open(path)?), writes_through: false })
+    }
+
+    fn open_journal(path: &Path, mut options: OpenOptions) -> io::Result<Self> {
+        options.write(true).create(true).truncate(false);
+        let flags = |flags: OFlags| i32::try_from(flags.bits()).expect("flags of the platform");
+        let durable = OFlags::DSYNC;
+        let opened = match options.custom_flags(flags(durable | OFlags::DIRECT)).open(path) {
+            // Not every file system can go past the page cache.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
+                options.custom_flags(flags(durable)).open(path)
+            }
+            opened => opened,
+        };
+        Ok(Self { file: Arc::new(opened?), writes_through: true })
     }
 
     /// Writes what one call takes; continues after a short write.
@@ -138,6 +156,14 @@ impl DeviceFile for OsFile {
             }
         }
         Ok(())
+    }
+
+    fn write_durable_at(&self, buffer: &[u8], position: u64) -> Result<(), WriteError> {
+        self.write_at(buffer, position)?;
+        if self.writes_through {
+            return Ok(());
+        }
+        self.sync_data().map_err(|cause| WriteError { written: buffer.len(), cause })
     }
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {

@@ -82,7 +82,7 @@ impl Log {
     /// Syncs everything that is written, and tells the listener. The log is offline if that fails.
     pub(super) fn sync_now(&self, writer: &mut Writer) -> Result<(), OpenError> {
         let end = self.state.lock().pointers.written_end;
-        for file in std::mem::take(&mut writer.unsynced) {
+        for file in writer.take_unsynced() {
             let handle = match file.handle {
                 Some(handle) => Ok(handle),
                 None => self.env.files.open(&file.path, OpenMode::Write),
@@ -94,8 +94,6 @@ impl Log {
                 return Err(as_open_error(failure));
             }
         }
-        writer.unsynced_records = 0;
-        writer.unsynced_bytes = 0;
         self.state.lock().synced(end);
         // The flusher may find nothing left to do, and then tells nobody.
         self.tell_progress();
@@ -114,7 +112,7 @@ impl Log {
     /// has renamed or removes the directory. Waits for a flusher round that is at work on it.
     pub(crate) fn delete(&self) {
         let mut writer = self.quiet_writer();
-        writer.unsynced.clear();
+        writer.take_unsynced();
         {
             let mut state = self.state.lock();
             state.phase = Phase::Closed;

@@ -78,6 +78,7 @@ impl Log {
         state.epochs_changed = epochs_changed;
         Ok(Arc::new_cyclic(|myself| Self {
             name: name.partition.to_string(),
+            topic_id: name.topic_id,
             directory: dir,
             env: env.clone(),
             myself: myself.clone(),

@@ -9,7 +9,7 @@ use super::read::{failure_of, find_batch};
 use super::{Log, Writer, producers};
 use crate::device::OpenMode;
 use crate::environment::StopKind;
-use crate::error::{OpenError, ReadError};
+use crate::error::{LogFailure, OpenError, ReadError};
 use crate::recovery::{self, Recovered, Recovery, io_error};
 use crate::scan::{LOOKUP_WINDOW_BYTES, Scan, Wait};
 use crate::segment::{OFFSET_INDEX_SUFFIX, RAFT_ONLY_SUFFIX, Segment, TIME_INDEX_SUFFIX};
@@ -50,6 +50,11 @@ impl Log {
             let state = self.state.lock();
             (state.segments.clone(), Arc::clone(&state.config))
         };
+        // A replay must not bring back what is cut off, nor put it over what comes after.
+        self.env.flusher.journal().retire().map_err(|cause| {
+            let (path, cause) = (self.directory.clone(), Arc::new(cause));
+            ReadError::Failed(LogFailure { path, operation: "empty the journal for", cause })
+        })?;
         let after = segments.partition_point(|segment| segment.base_offset() <= to);
         let (kept, dropped) = segments.split_at(after.max(1));
         let last = kept.last().expect("at least one segment is kept");
@@ -80,7 +85,7 @@ impl Log {
             .device
             .sync_dir(&self.directory)
             .map_err(|cause| self.read_error(io_error(&self.directory, "sync")(cause)))?;
-        writer.unsynced.clear();
+        writer.take_unsynced();
         self.restart_from(writer, recovered).map_err(|error| self.read_error(error))
     }
 

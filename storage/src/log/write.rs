@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use protocol::types::Offset;
 
+use super::pieces::{Piece, Pieces};
 use super::state::{PendingBatch, Phase};
 use super::{Log, Writer};
 use crate::checkpoint::{self, CheckpointError};
@@ -79,6 +80,7 @@ pub(crate) struct UnsyncedFile {
 pub(crate) struct SyncJob {
     pub(crate) files: Vec<UnsyncedFile>,
     bytes: usize,
+    pieces: Pieces,
     log: Arc<Log>,
     end: Offset,
     generation: u64,
@@ -95,12 +97,18 @@ impl SyncJob {
         self.bytes
     }
 
+    /// All that was written, unless that is much.
+    pub(crate) fn pieces(&self) -> Option<(&[Piece], usize)> {
+        self.pieces.complete()
+    }
+
     /// Takes over what `later`, a job of the same log, would do.
     pub(crate) fn absorb(&mut self, mut later: Self) {
         // A truncation waits until no job is left.
         debug_assert_eq!(self.generation, later.generation, "jobs from both sides of a truncation");
         self.end = later.end;
         self.bytes += later.bytes;
+        self.pieces.absorb(std::mem::take(&mut later.pieces));
         for file in std::mem::take(&mut later.files) {
             // Another handle of the same file may be the one that an error is reported to.
             let is_new = |known: &UnsyncedFile| {
@@ -294,7 +302,8 @@ impl Log {
             .filter(|bytes| !bytes.is_empty())
             .map(|bytes| IoSlice::new(bytes))
             .collect();
-        let position = u64::from(segment.bytes());
+        let start = segment.bytes();
+        let position = u64::from(start);
         // Known as unsynced before the write: a part of it may get into the file.
         writer.note_unsynced(path, &file, matches!(config.sync, SyncPolicy::EveryCommit));
         if let Err(error) = file.write_vectored_at(&slices, position) {
@@ -305,6 +314,11 @@ impl Log {
             return Err(WriteFailure::of(path, "write", error.cause));
         }
         drop(slices);
+        if config.sync == SyncPolicy::EveryCommit {
+            writer.pieces.note(segment.base_offset(), start, &chunks);
+        } else {
+            writer.pieces.give_up();
+        }
         segment.note_written(run.iter().map(|batch| &batch.header), config, run[0].appended_at);
         if let Err(error) = segment.save_index(&self.env, false) {
             // The rows stay in memory; a lookup never depends on the file of an active segment.
@@ -315,6 +329,7 @@ impl Log {
             saved.map_err(|cause| WriteFailure::of(path, "write beside", cause))?
         {
             writer.note_unsynced(&path, &handle, true);
+            writer.pieces.give_up();
         }
         writer.unsynced_bytes += chunks.iter().map(Chunk::bytes).sum::<usize>();
         writer.unsynced_records += run
@@ -447,6 +462,7 @@ impl Log {
     fn sync_job(&self, writer: &mut Writer) -> Option<SyncJob> {
         let log = self.myself.upgrade()?;
         let mut files = Vec::with_capacity(writer.unsynced.len());
+        let pieces = std::mem::take(&mut writer.pieces);
         for file in std::mem::take(&mut writer.unsynced) {
             let handle = match file.handle {
                 Some(handle) => handle,
@@ -470,7 +486,7 @@ impl Log {
         let (end, generation) = (state.pointers.written_end, state.generation);
         state.syncs_in_flight += 1;
         drop(state);
-        Some(SyncJob { files, bytes, log, end, generation })
+        Some(SyncJob { files, bytes, pieces, log, end, generation })
     }
 
     fn synced(&self, end: Offset, generation: u64) {

@@ -4,5 +4,6 @@
 
 mod faults;
 mod format;
+mod journal;
 mod model;
 mod support;

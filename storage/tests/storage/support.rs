@@ -13,7 +13,7 @@ use protocol::batch::{Attributes, BatchHeader, Codec, HEADER_BYTES, check_crc};
 use protocol::topic::{TopicId, TopicName, TopicPartition};
 use protocol::types::{BrokerId, LeaderEpoch, Offset, PartitionId, Timestamp};
 use storage::config::LogConfig;
-use storage::data_dir::{DataDir, DataDirConfig, Identity, LogName};
+use storage::data_dir::{DataDir, DataDirConfig, Identity, JournalConfig, LogName};
 use storage::device::Device;
 use storage::error::{LogFailure, OpenError};
 use storage::log::{AppendBatch, Log, LogListener};
@@ -26,6 +26,14 @@ pub(crate) const NOW: Timestamp = Timestamp::new(1_700_000_000_000);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn open_directory(device: &Arc<dyn Device>, root: &Path) -> Result<DataDir, OpenError> {
+    open_directory_with(device, root, JournalConfig::NONE)
+}
+
+pub(crate) fn open_directory_with(
+    device: &Arc<dyn Device>,
+    root: &Path,
+    journal: JournalConfig,
+) -> Result<DataDir, OpenError> {
     let config = DataDirConfig {
         open_files_max: 64,
         tail_cache_bytes_max: 64 << 10,
@@ -33,10 +41,12 @@ pub(crate) fn open_directory(device: &Arc<dyn Device>, root: &Path) -> Result<Da
         free_bytes_min: 0,
         producer_expiration: Duration::from_secs(86_400),
     };
-    DataDir::open_with_device(Arc::clone(device), &root.join("data"), config, || Identity {
-        cluster_id: "cluster".to_owned(),
-        broker_id: BrokerId::new(1),
-        directory_id: Uuid::from_u128(7),
+    DataDir::open_with_journal(Arc::clone(device), &root.join("data"), config, journal, || {
+        Identity {
+            cluster_id: "cluster".to_owned(),
+            broker_id: BrokerId::new(1),
+            directory_id: Uuid::from_u128(7),
+        }
     })
 }
 
