@@ -375,7 +375,8 @@ impl DataDir {
         let Some(running) = self.running.lock().take() else { return Ok(()) };
         let Running { checkpointer, deleter, state, lock } = running;
         drop(checkpointer);
-        let closed = self.logs.close();
+        let closed = self.logs.close(&self.path);
+        self.environment.files.forget_all();
         self.environment.flusher.stop();
         let emptied = self.environment.flusher.journal().stop(true);
         let emptied = emptied.map_err(|cause| OpenError::Io {

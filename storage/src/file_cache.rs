@@ -109,6 +109,15 @@ impl FileCache {
         drop(closed);
     }
 
+    /// Drops every handle.
+    pub(crate) fn forget_all(&self) {
+        let mut state = self.state.lock();
+        state.forgotten += 1;
+        let closed = (std::mem::take(&mut state.files), std::mem::take(&mut state.by_use));
+        drop(state);
+        drop(closed);
+    }
+
     /// Closes every file that nobody uses: the process is out of descriptors.
     fn close_idle(&self) {
         let mut state = self.state.lock();

@@ -25,7 +25,8 @@ use parking_lot::{Condvar, Mutex};
 use crate::device::Device;
 use crate::journal::Journal;
 use crate::log::Log;
-use crate::log::write::{Rest, SyncJob, Written};
+use crate::log::sync_job::SyncJob;
+use crate::log::write::{Rest, Written};
 use crate::metrics as names;
 
 mod commits;

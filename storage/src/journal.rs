@@ -33,7 +33,7 @@ use crate::checkpoint::CheckpointError;
 use crate::data_dir::format::{self, Format};
 use crate::device::{Device, DeviceFile, OpenMode};
 use crate::error::LogFailure;
-use crate::log::write::SyncJob;
+use crate::log::sync_job::SyncJob;
 use crate::scan::as_u64;
 
 mod record;

@@ -31,6 +31,7 @@ mod producers;
 mod read;
 mod roll;
 mod state;
+pub(crate) mod sync_job;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -31,6 +31,7 @@ use crate::scan::as_u64;
 use crate::time_index::{self, TimeRow, TimeRows};
 
 mod active_index;
+mod index_files;
 
 use active_index::newest_of;
 pub(crate) use active_index::{ActiveIndex, NewestRecord};
@@ -44,9 +45,6 @@ pub(crate) const RAFT_ONLY_SUFFIX: &str = ".raftonly";
 /// the other way round.
 pub(crate) const SUFFIXES: [&str; 4] =
     [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, RAFT_ONLY_SUFFIX, LOG_SUFFIX];
-
-/// Rows that may wait in memory until they are written to the index files.
-const UNSAVED_ROWS_MAX: usize = 512;
 
 #[derive(Debug)]
 enum Index {
@@ -342,33 +340,6 @@ impl Segment {
         }
     }
 
-    /// Writes index rows to their files if many wait, or all of them.
-    ///
-    /// # Errors
-    /// The operating system's. The rows stay in memory and are written another time.
-    pub(crate) fn save_index(&self, env: &LogEnvironment, all: bool) -> io::Result<()> {
-        let (offsets, times, saved, rows) = {
-            let state = self.state.lock();
-            let Index::Active(active) = &state.index else { return Ok(()) };
-            let (saved, rows) = (active.saved, active.rows());
-            if !all && rows.offsets - saved.offsets < UNSAVED_ROWS_MAX {
-                return Ok(());
-            }
-            let offsets = active.offsets.encode_from(saved.offsets);
-            (offsets, active.times.encode_from(saved.times), saved, rows)
-        };
-        for ((suffix, at), bytes) in saved.file_bytes().into_iter().zip([offsets, times]) {
-            let file = env.files.open(&self.sibling(suffix), OpenMode::Create)?;
-            if !bytes.is_empty() {
-                file.write_at(&bytes, at)?;
-            }
-        }
-        if let Index::Active(active) = &mut self.state.lock().index {
-            (active.saved.offsets, active.saved.times) = (rows.offsets, rows.times);
-        }
-        Ok(())
-    }
-
     /// Writes the places of new Raft-only entries; returns the file to be synced, if there are any.
     ///
     /// # Errors
@@ -397,56 +368,6 @@ impl Segment {
             active.saved.raft_only = count;
         }
         Ok(Some((path, file)))
-    }
-
-    /// Brings the index files to what Kafka's tools expect of a closed segment: every row, the
-    /// largest timestamp last, nothing behind, synced.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub(crate) fn finish_index(&self, env: &LogEnvironment) -> io::Result<()> {
-        {
-            let mut state = self.state.lock();
-            let newest = state.newest;
-            if let (Index::Active(active), Some(newest)) = (&mut state.index, newest) {
-                active.push_time(newest, self.base_offset);
-            }
-        }
-        self.save_index(env, true)?;
-        let rows = {
-            let state = self.state.lock();
-            let Index::Active(active) = &state.index else { return Ok(()) };
-            active.rows()
-        };
-        for (suffix, bytes) in rows.file_bytes() {
-            let file = env.files.open(&self.sibling(suffix), OpenMode::Create)?;
-            if file.size()? != bytes {
-                file.set_len(bytes)?;
-            }
-            file.sync_all()?;
-        }
-        Ok(())
-    }
-
-    /// Cuts off what the index files hold beyond the rows that a recovery believed: rows of batches
-    /// that are no more could otherwise be taken for rows of later ones.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub(crate) fn trim_index(&self, env: &LogEnvironment) -> io::Result<()> {
-        let saved = match &self.state.lock().index {
-            Index::Active(active) => active.saved,
-            Index::Unread | Index::Closed(_) => return Ok(()),
-        };
-        for (suffix, bytes) in saved.file_bytes() {
-            match env.device.open(&self.sibling(suffix), OpenMode::Write) {
-                Ok(file) if file.size()? > bytes => file.set_len(bytes)?,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 
     /// No batch will follow: the rows in memory are given up for the files.

@@ -7,6 +7,7 @@
 //! Lock order: the slots, then the states. Neither is held while a log is opened or closed.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +17,14 @@ use protocol::topic::{TopicId, TopicPartition};
 use super::log_states::LogStates;
 use crate::checkpoint::CheckpointError;
 use crate::device::Device;
+use crate::environment::LogCheckpoint;
 use crate::error::OpenError;
 use crate::log::Log;
 
 /// Threads that close logs at a stop; each waits for the disk.
 const CLOSING_THREADS_MAX: usize = 8;
+/// So many logs or more are synced together when they are closed.
+const SYNCED_TOGETHER_MIN: usize = 16;
 
 /// An open log with what its deletion needs to know.
 #[derive(Debug, Clone)]
@@ -127,28 +131,41 @@ impl OpenLogs {
         self.states.lock().write(&*self.device)
     }
 
-    /// Refuses further claims, waits for present ones, and closes every log.
+    /// Refuses further claims, waits for present ones, and closes every log; all are durable when it
+    /// returns. Many are made so by one sync of the file system that holds `root`.
     ///
     /// # Errors
-    /// The first failure; that log alone must be recovered at the next start.
-    pub(super) fn close(&self) -> Result<(), OpenError> {
+    /// The first failure; that log alone must be recovered at the next start, or all if it was the
+    /// sync of the file system.
+    pub(super) fn close(&self, root: &Path) -> Result<(), OpenError> {
         let mut slots = self.slots.lock();
         slots.is_closed = true;
         self.released.wait_while(&mut slots, |slots| slots.claims_count > 0);
         drop(slots);
         let open = self.all_open();
         let share = open.len().div_ceil(CLOSING_THREADS_MAX).max(1);
-        let mut result = Ok(());
+        let together = open.len() >= SYNCED_TOGETHER_MIN;
+        let mut closed = Vec::with_capacity(open.len());
         std::thread::scope(|scope| {
-            let close_share = |logs| scope.spawn(move || self.close_logs(logs));
+            let close_share = |logs| scope.spawn(move || close_logs(logs, together));
             let threads: Vec<_> = open.chunks(share).map(close_share).collect();
             for thread in threads {
-                let closed = thread.join().expect("closing a log does not panic");
-                result = std::mem::replace(&mut result, Ok(())).and(closed);
+                closed.extend(thread.join().expect("closing a log does not panic"));
             }
         });
+        let synced = match together {
+            true => self.device.sync_filesystem(root).map_err(|cause| OpenError::Io {
+                path: root.to_owned(),
+                operation: "sync the file system of",
+                cause,
+            }),
+            false => Ok(()),
+        };
+        if synced.is_err() {
+            open.iter().for_each(|(_, open)| open.log.close_failed());
+        }
         self.slots.lock().by_partition.clear();
-        result
+        synced.and_then(|()| self.remember_closed(&open, closed))
     }
 
     /// Writes down what is remembered.
@@ -159,13 +176,16 @@ impl OpenLogs {
         self.states.lock().write(&*self.device)
     }
 
-    fn close_logs(&self, logs: &[(TopicPartition, OpenLog)]) -> Result<(), OpenError> {
+    fn remember_closed(
+        &self,
+        logs: &[(TopicPartition, OpenLog)],
+        closed: Vec<Result<LogCheckpoint, OpenError>>,
+    ) -> Result<(), OpenError> {
         let mut result = Ok(());
-        for (partition, open) in logs {
-            match open.log.close() {
-                Ok(checkpoint) => {
-                    self.states.lock().set_closed(partition, open.topic_id, checkpoint);
-                }
+        let mut states = self.states.lock();
+        for ((partition, open), closed) in logs.iter().zip(closed) {
+            match closed {
+                Ok(checkpoint) => states.set_closed(partition, open.topic_id, checkpoint),
                 Err(error) => {
                     tracing::warn!(%error, %partition, "a log was not closed cleanly");
                     result = result.and(Err(error));
@@ -183,6 +203,15 @@ impl OpenLogs {
         });
         open.collect()
     }
+}
+
+/// What became of each, in their order.
+fn close_logs(
+    logs: &[(TopicPartition, OpenLog)],
+    together: bool,
+) -> Vec<Result<LogCheckpoint, OpenError>> {
+    let close = |log: &Log| if together { log.close_unsynced() } else { log.close() };
+    logs.iter().map(|(_, open)| close(&open.log)).collect()
 }
 
 impl Slots {

@@ -19,7 +19,7 @@ use metrics::{counter, histogram};
 use parking_lot::{Condvar, Mutex};
 
 use super::sync::Syncer;
-use crate::log::write::SyncJob;
+use crate::log::sync_job::SyncJob;
 use crate::metrics as names;
 
 /// Bytes that may wait for the next commit, so that none takes long.

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use crate::device::{Device, DeviceFile};
 use crate::error::LogFailure;
 use crate::journal::Journal;
-use crate::log::write::SyncJob;
+use crate::log::sync_job::SyncJob;
 
 /// Up to this many files are synced one by one.
 const FILES_MAX: usize = 8;

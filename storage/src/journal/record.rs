@@ -14,7 +14,7 @@ use protocol::types::Offset;
 use uuid::Uuid;
 
 use crate::log::pieces::Piece;
-use crate::log::write::SyncJob;
+use crate::log::sync_job::SyncJob;
 
 /// The unit of writes past the page cache.
 pub(super) const BLOCK_BYTES: usize = 4 << 10;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use crate::device::DeviceFile;
 use crate::log::Log;
-use crate::log::write::SyncJob;
+use crate::log::sync_job::SyncJob;
 use crate::scan::as_u64;
 
 /// Files with bytes in the records of one half; each keeps a descriptor.

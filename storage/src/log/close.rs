@@ -6,7 +6,16 @@ use super::{Log, Writer};
 use crate::device::OpenMode;
 use crate::environment::LogCheckpoint;
 use crate::error::{LogFailure, OpenError};
-use crate::recovery::io_error;
+use crate::recovery::{self, io_error};
+
+/// Who makes durable what a closed log's files hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FinalSync {
+    /// The log, file by file.
+    Own,
+    /// The caller, for many logs together.
+    ByCaller,
+}
 
 impl Log {
     /// Writes, syncs and trims everything, so that Kafka's tools read the files; appends and reads
@@ -15,8 +24,28 @@ impl Log {
     /// # Errors
     /// [`OpenError::Io`]: the next start must recover this log.
     pub(crate) fn close(&self) -> Result<LogCheckpoint, OpenError> {
+        let checkpoint = self.close_with(FinalSync::Own)?;
+        self.env.files.forget_in(&self.directory);
+        Ok(checkpoint)
+    }
+
+    /// As [`Log::close`] for one of many: the caller syncs the file system before it relies on what
+    /// is returned, or calls [`Log::close_failed`], and lets go of the open files.
+    ///
+    /// # Errors
+    /// As [`Log::close`].
+    pub(crate) fn close_unsynced(&self) -> Result<LogCheckpoint, OpenError> {
+        self.close_with(FinalSync::ByCaller)
+    }
+
+    /// The sync after [`Log::close_unsynced`] has failed: the next start must not trust what it reads.
+    pub(crate) fn close_failed(&self) {
+        recovery::mark_failed(&self.env, &self.directory);
+    }
+
+    fn close_with(&self, sync: FinalSync) -> Result<LogCheckpoint, OpenError> {
         let mut writer = self.quiet_writer();
-        let mut finished = self.finish_files(&mut writer);
+        let mut finished = self.finish_files(&mut writer, sync);
         {
             let mut state = self.state.lock();
             // Batches that came after the last write were never acknowledged.
@@ -34,11 +63,10 @@ impl Log {
         }
         drop(writer);
         finished?;
-        self.env.files.forget_in(&self.directory);
         Ok(self.checkpoint())
     }
 
-    fn finish_files(&self, writer: &mut Writer) -> Result<(), OpenError> {
+    fn finish_files(&self, writer: &mut Writer, sync: FinalSync) -> Result<(), OpenError> {
         if matches!(self.state.lock().phase, Phase::Closed) {
             return Ok(());
         }
@@ -50,14 +78,21 @@ impl Log {
                 return Err(as_open_error(failure));
             }
         }
-        self.sync_now(writer)?;
+        if sync == FinalSync::ByCaller && self.state.lock().is_relaxed() {
+            writer.take_unsynced();
+        } else {
+            // Somebody may wait for the end of the last batches.
+            self.sync_now(writer)?;
+        }
         self.keep_epoch_spent()?;
         self.try_snapshot_at_end(writer);
         let active = self.state.lock().active().clone();
         if active.is_created() && active.is_index_loaded() {
-            active
-                .finish_index(&self.env)
-                .map_err(io_error(active.path(), "finish the index of"))?;
+            let finished = match sync {
+                FinalSync::Own => active.finish_index(&self.env),
+                FinalSync::ByCaller => active.write_index(&self.env).map(drop),
+            };
+            finished.map_err(io_error(active.path(), "finish the index of"))?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The flusher's side of a log: writes pending batches, rolls segments, finishes syncs.
+//! The flusher's side of a log: writes pending batches and rolls segments.
 //!
 //! Everything here holds the writer's lock, which no append and no read takes.
 
@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use protocol::types::Offset;
 
-use super::pieces::{Piece, Pieces};
 use super::state::{PendingBatch, Phase};
+use super::sync_job::SyncWish;
 use super::{Log, Writer};
 use crate::checkpoint::{self, CheckpointError};
 use crate::config::{LogConfig, SyncPolicy};
-use crate::device::{DeviceFile, OpenMode};
+use crate::device::OpenMode;
 use crate::error::{LogFailure, OpenError};
 use crate::leader_epochs;
 use crate::log::roll::RollRules;
@@ -57,82 +57,6 @@ impl Written {
     /// Nothing was written in this round.
     pub(crate) fn more() -> Self {
         Self { rest: Rest::More, ..Self::nothing() }
-    }
-}
-
-/// When a log wants its files synced.
-#[derive(Default)]
-pub(crate) struct SyncWish {
-    /// In this round.
-    pub(crate) due: Option<SyncJob>,
-    /// At the latest at this time.
-    pub(crate) at: Option<Instant>,
-}
-
-/// A file with bytes that may be lost with the power.
-#[derive(Debug, Clone)]
-pub(crate) struct UnsyncedFile {
-    pub(crate) path: PathBuf,
-    pub(crate) handle: Arc<dyn DeviceFile>,
-}
-
-/// Files of one log to be synced; [`SyncJob::finish`] must be called afterwards.
-pub(crate) struct SyncJob {
-    pub(crate) files: Vec<UnsyncedFile>,
-    bytes: usize,
-    pieces: Pieces,
-    log: Arc<Log>,
-    end: Offset,
-    generation: u64,
-}
-
-impl SyncJob {
-    /// Whose files they are.
-    pub(crate) const fn log(&self) -> &Arc<Log> {
-        &self.log
-    }
-
-    /// How much was written to them since they were synced.
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// All that was written, unless that is much.
-    pub(crate) fn pieces(&self) -> Option<(&[Piece], usize)> {
-        self.pieces.complete()
-    }
-
-    /// Takes over what `later`, a job of the same log, would do.
-    pub(crate) fn absorb(&mut self, mut later: Self) {
-        // A truncation waits until no job is left.
-        debug_assert_eq!(self.generation, later.generation, "jobs from both sides of a truncation");
-        self.end = later.end;
-        self.bytes += later.bytes;
-        self.pieces.absorb(std::mem::take(&mut later.pieces));
-        for file in std::mem::take(&mut later.files) {
-            // Another handle of the same file may be the one that an error is reported to.
-            let is_new = |known: &UnsyncedFile| {
-                !Arc::ptr_eq(known.handle.std_file(), file.handle.std_file())
-            };
-            if self.files.iter().all(is_new) {
-                self.files.push(file);
-            }
-        }
-    }
-
-    /// All files are durable, or something is lost.
-    pub(crate) fn finish(self, failure: Option<LogFailure>) {
-        match failure {
-            None => self.log.synced(self.end, self.generation),
-            Some(failure) => self.log.fail(failure),
-        }
-    }
-}
-
-impl Drop for SyncJob {
-    fn drop(&mut self) {
-        self.log.state.lock().syncs_in_flight -= 1;
-        self.log.sync_ended.notify_all();
     }
 }
 
@@ -430,73 +354,5 @@ impl Log {
         state.segments.push(Arc::clone(&segment));
         state.written_position = 0;
         Ok(segment)
-    }
-
-    /// What should be synced now, and when at the latest.
-    fn wish_sync(&self, writer: &mut Writer, now: Instant) -> SyncWish {
-        let policy = self.state.lock().config.sync;
-        if writer.unsynced.is_empty() {
-            return SyncWish::default();
-        }
-        let SyncPolicy::Relaxed { flush_records, flush_interval } = policy else {
-            return SyncWish { due: self.sync_job(writer), at: None };
-        };
-        // A segment is synced when it is closed, as Kafka does it.
-        let has_rolled = writer.unsynced.len() > 1;
-        let is_much = flush_records.is_some_and(|records| writer.unsynced_records >= records);
-        if has_rolled || is_much {
-            return SyncWish { due: self.sync_job(writer), at: None };
-        }
-        let at = flush_interval.filter(|_| !writer.is_sync_timed).map(|interval| now + interval);
-        writer.is_sync_timed |= at.is_some();
-        SyncWish { due: None, at }
-    }
-
-    /// The sync that `flush.ms` asked for; `None` if nothing is unsynced any more.
-    pub(crate) fn take_sync_job(&self) -> Option<SyncJob> {
-        let mut writer = self.writer.lock();
-        writer.is_sync_timed = false;
-        self.sync_job(&mut writer)
-    }
-
-    fn sync_job(&self, writer: &mut Writer) -> Option<SyncJob> {
-        let log = self.myself.upgrade()?;
-        let mut files = Vec::with_capacity(writer.unsynced.len());
-        let pieces = std::mem::take(&mut writer.pieces);
-        for file in std::mem::take(&mut writer.unsynced) {
-            let handle = match file.handle {
-                Some(handle) => handle,
-                None => match self.env.files.open(&file.path, OpenMode::Write) {
-                    Ok(handle) => handle,
-                    Err(cause) => {
-                        let (path, cause) = (file.path, Arc::new(cause));
-                        self.fail_with(writer, LogFailure { path, operation: "open", cause });
-                        return None;
-                    }
-                },
-            };
-            files.push(UnsyncedFile { path: file.path, handle });
-        }
-        writer.unsynced_records = 0;
-        let bytes = std::mem::take(&mut writer.unsynced_bytes);
-        if files.is_empty() {
-            return None;
-        }
-        let mut state = self.state.lock();
-        let (end, generation) = (state.pointers.written_end, state.generation);
-        state.syncs_in_flight += 1;
-        drop(state);
-        Some(SyncJob { files, bytes, pieces, log, end, generation })
-    }
-
-    fn synced(&self, end: Offset, generation: u64) {
-        {
-            let mut state = self.state.lock();
-            if state.generation != generation || !matches!(state.phase, Phase::Open) {
-                return;
-            }
-            state.synced(end);
-        }
-        self.tell_progress();
     }
 }

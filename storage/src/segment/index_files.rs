@@ -1,0 +1,98 @@
+//! The index files of an active segment: written lazily, brought into Kafka's form when it closes.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{Index, Segment};
+use crate::device::{DeviceFile, OpenMode};
+use crate::environment::LogEnvironment;
+
+/// Rows that may wait in memory until they are written to the index files.
+const UNSAVED_ROWS_MAX: usize = 512;
+
+impl Segment {
+    /// Writes index rows to their files if many wait, or all of them.
+    ///
+    /// # Errors
+    /// The operating system's. The rows stay in memory and are written another time.
+    pub(crate) fn save_index(&self, env: &LogEnvironment, all: bool) -> io::Result<()> {
+        let (offsets, times, saved, rows) = {
+            let state = self.state.lock();
+            let Index::Active(active) = &state.index else { return Ok(()) };
+            let (saved, rows) = (active.saved, active.rows());
+            if !all && rows.offsets - saved.offsets < UNSAVED_ROWS_MAX {
+                return Ok(());
+            }
+            let offsets = active.offsets.encode_from(saved.offsets);
+            (offsets, active.times.encode_from(saved.times), saved, rows)
+        };
+        for ((suffix, at), bytes) in saved.file_bytes().into_iter().zip([offsets, times]) {
+            let file = env.files.open(&self.sibling(suffix), OpenMode::Create)?;
+            if !bytes.is_empty() {
+                file.write_at(&bytes, at)?;
+            }
+        }
+        if let Index::Active(active) = &mut self.state.lock().index {
+            (active.saved.offsets, active.saved.times) = (rows.offsets, rows.times);
+        }
+        Ok(())
+    }
+
+    /// Brings the index files to what Kafka's tools expect of a closed segment: every row, the
+    /// largest timestamp last, nothing behind, synced.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(crate) fn finish_index(&self, env: &LogEnvironment) -> io::Result<()> {
+        self.write_index(env)?.iter().try_for_each(|file| file.sync_all())
+    }
+
+    /// As [`Segment::finish_index`]; the caller syncs the files that are returned.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(crate) fn write_index(&self, env: &LogEnvironment) -> io::Result<Vec<Arc<dyn DeviceFile>>> {
+        {
+            let mut state = self.state.lock();
+            let newest = state.newest;
+            if let (Index::Active(active), Some(newest)) = (&mut state.index, newest) {
+                active.push_time(newest, self.base_offset);
+            }
+        }
+        self.save_index(env, true)?;
+        let rows = {
+            let state = self.state.lock();
+            let Index::Active(active) = &state.index else { return Ok(Vec::new()) };
+            active.rows()
+        };
+        let finish = |(suffix, bytes): (&str, u64)| {
+            let file = env.files.open(&self.sibling(suffix), OpenMode::Create)?;
+            if file.size()? != bytes {
+                file.set_len(bytes)?;
+            }
+            Ok(file)
+        };
+        rows.file_bytes().into_iter().map(finish).collect()
+    }
+
+    /// Cuts off what the index files hold beyond the rows that a recovery believed: rows of batches
+    /// that are no more could otherwise be taken for rows of later ones.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(crate) fn trim_index(&self, env: &LogEnvironment) -> io::Result<()> {
+        let saved = match &self.state.lock().index {
+            Index::Active(active) => active.saved,
+            Index::Unread | Index::Closed(_) => return Ok(()),
+        };
+        for (suffix, bytes) in saved.file_bytes() {
+            match env.device.open(&self.sibling(suffix), OpenMode::Write) {
+                Ok(file) if file.size()? > bytes => file.set_len(bytes)?,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
