@@ -61,7 +61,7 @@ use crate::tail_cache::TailCache;
 
 /// The journal of a directory on a disk: large enough that its halves are synced in one go each, and
 /// small enough to be replayed at once. It is made when commits are small for a while.
-const JOURNAL: JournalConfig = JournalConfig { bytes: 32 << 20, begins_after: 64 };
+const JOURNAL: JournalConfig = JournalConfig { bytes: 16 << 20, begins_after: 64 };
 
 /// Who a data directory belongs to. Made on first start, never changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
