@@ -1,5 +1,5 @@
 //! Many connections that do nothing: how long until the broker has served a first request on each
-//! when all come at once, and what each costs it in memory. Then, when asked, round trips on some of
+//! when many come at once, and what each costs it in memory. Then, when asked, round trips on some of
 //! them while the others stay open.
 
 use crate::load::frames::Frame;
@@ -17,6 +17,7 @@ use rustix::net::sockopt::socket_error;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use serde::Serialize;
 use std::fs;
+use std::iter::once;
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
@@ -36,9 +37,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How many connections.
 #[derive(Debug, Clone, Args, Serialize)]
 pub struct Connections {
-    /// Connections, all asked for at once
+    /// Connections to open
     #[arg(long, default_value_t = 10_000)]
     pub count: usize,
+    /// How many of them may be under way at a time; all of them, as after a restart, is a storm
+    #[arg(long, default_value_t = 100)]
+    pub at_once: usize,
     /// How many of them do round trips of Metadata in turn, one at a time
     #[arg(long, default_value_t = 0)]
     pub active: usize,
@@ -56,7 +60,7 @@ impl Connections {
         let before = server.map(|pid| (resident_bytes(pid), anonymous_bytes(pid)));
         let drops = Drops::read()?;
         let begun = now();
-        let (links, failures) = open_all(setting.broker, self.count)?;
+        let (links, failures) = self.open_all(setting.broker)?;
         let seconds = now().duration_since(begun).as_secs_f64();
         let drops = Drops::read()?.since(&drops);
         let after = server.map(|pid| (resident_bytes(pid), anonymous_bytes(pid)));
@@ -66,7 +70,7 @@ impl Connections {
         report.figure("connect_failures", number(failures));
         report.figure("listen_overflows", number(drops.overflows));
         report.figure("listen_drops", number(drops.drops));
-        report.figure("retransmitted_segments", number(drops.retransmitted));
+        report.figure("connect_retransmits", number(drops.retransmitted));
         if let (Some(before), Some(after)) = (before, after) {
             let count = number(self.count as u64);
             report.figure("server_resident_bytes_before", number(before.0));
@@ -76,6 +80,26 @@ impl Connections {
             report.figure("anonymous_bytes_per_connection", each(before.1, after.1));
         }
         Ok(report)
+    }
+
+    /// Connects, and waits until a request was served on each. The connections, and how many attempts
+    /// failed.
+    fn open_all(&self, broker: SocketAddr) -> Result<(Vec<Link>, u64)> {
+        let mut arrivals = Arrivals::new(broker)?;
+        while arrivals.settled < self.count {
+            let begun = arrivals.connecting.len();
+            let room = (arrivals.settled + self.at_once.max(1)).min(self.count) - begun;
+            for _ in 0..room {
+                arrivals.begin()?;
+            }
+            let ready = arrivals.readiness.wait(SILENCE_MAX)?;
+            let settled = arrivals.settled;
+            ensure!(!ready.is_empty(), "{settled} served, then nothing for {SILENCE_MAX:?}");
+            for place in ready {
+                arrivals.advance(place)?;
+            }
+        }
+        Ok((arrivals.connected.into_iter().flatten().collect(), arrivals.failures))
     }
 
     /// Measures the broker while all connections are open.
@@ -91,7 +115,7 @@ impl Connections {
                     continue;
                 };
                 let begun = now();
-                link.send_all(std::iter::once(&frame))?;
+                link.send_all(once(&frame))?;
                 link.receive()?;
                 if progress.phase() == Phase::Measured {
                     outcome.latency.record(nanoseconds(begun, now()))?;
@@ -105,46 +129,64 @@ impl Connections {
     }
 }
 
-/// Connects that often at once, and waits until a request was served on each. The connections, and
-/// how many attempts failed.
-fn open_all(broker: SocketAddr, count: usize) -> Result<(Vec<Link>, u64)> {
-    let readiness = Readiness::new()?;
-    let frame = Frame::new(3, &ApiVersionsRequest::default())?;
-    let mut waiting = Vec::new();
-    for place in 0..count {
+/// Connections on their way to be served.
+struct Arrivals {
+    broker: SocketAddr,
+    readiness: Readiness,
+    hello: Frame,
+    connecting: Vec<Option<TcpStream>>,
+    connected: Vec<Option<Link>>,
+    settled: usize,
+    failures: u64,
+}
+
+impl Arrivals {
+    fn new(broker: SocketAddr) -> Result<Self> {
+        Ok(Self {
+            broker,
+            readiness: Readiness::new()?,
+            hello: Frame::new(3, &ApiVersionsRequest::default())?,
+            connecting: Vec::new(),
+            connected: Vec::new(),
+            settled: 0,
+            failures: 0,
+        })
+    }
+
+    /// Begins one more.
+    fn begin(&mut self) -> Result<()> {
         let kind = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, kind, None)?;
-        match connect(&socket, &broker) {
+        match connect(&socket, &self.broker) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(error) => return Err(error).context("connect"),
         }
         let stream = TcpStream::from(socket);
-        readiness.add_writable(&stream, place)?;
-        waiting.push(Some(stream));
+        self.readiness.add_writable(&stream, self.connecting.len())?;
+        self.connecting.push(Some(stream));
+        self.connected.push(None);
+        Ok(())
     }
-    let mut links: Vec<Option<Link>> = waiting.iter().map(|_| None).collect();
-    let (mut open, mut failures) = (count, 0);
-    while open > 0 {
-        let ready = readiness.wait(SILENCE_MAX)?;
-        ensure!(!ready.is_empty(), "{open} connections are not served after {SILENCE_MAX:?}");
-        for place in ready {
-            if let Some(stream) = waiting[place].take() {
-                if socket_error(&stream)?.is_err() {
-                    (open, failures) = (open - 1, failures + 1);
-                    continue;
-                }
-                stream.set_nonblocking(false)?;
-                let mut link = Link::over(stream, INPUT_BYTES)?;
-                readiness.turn_to_readable(&link, place)?;
-                link.send_all(std::iter::once(&frame))?;
-                links[place] = Some(link);
-            } else if let Some(link) = &mut links[place] {
-                link.fill()?;
-                open -= usize::from(link.try_receive()?.is_some());
+
+    /// Goes on with one of which the system said that it is ready.
+    fn advance(&mut self, place: usize) -> Result<()> {
+        if let Some(stream) = self.connecting[place].take() {
+            if socket_error(&stream)?.is_err() {
+                self.settled += 1;
+                self.failures += 1;
+                return Ok(());
             }
+            stream.set_nonblocking(false)?;
+            let mut link = Link::over(stream, INPUT_BYTES)?;
+            self.readiness.turn_to_readable(&link, place)?;
+            link.send_all(once(&self.hello))?;
+            self.connected[place] = Some(link);
+        } else if let Some(link) = &mut self.connected[place] {
+            link.fill()?;
+            self.settled += usize::from(link.try_receive()?.is_some());
         }
+        Ok(())
     }
-    Ok((links.into_iter().flatten().collect(), failures))
 }
 
 /// What the kernel says of connections that had to be asked for twice.
