@@ -128,16 +128,20 @@ pub fn measure(
     let records = external.records(station.bench.seconds.unwrap_or(SECONDS));
     let consumes = external == External::RdkafkaConsume;
     let mut topic = String::new();
-    for repeat in 1..=repeats {
+    // As with other loads, Kafka runs each once before it counts.
+    let rehearsals = u32::from(subject == Subject::Kafka);
+    for repeat in 0..rehearsals + repeats {
         station.ready()?;
-        if repeat == 1 || !consumes {
+        if repeat == 0 || !consumes {
             topic = station.topic(1, subject)?;
         }
-        if repeat == 1 && consumes {
+        if repeat == 0 && consumes {
             station.fill(&topic, u64::from(records) * RECORD_WIRE_BYTES_MAX)?;
         }
         let figures = once(station, external, &topic, records)?;
-        sink(station, figures);
+        if repeat >= rehearsals {
+            sink(station, figures);
+        }
         if !consumes {
             station.clear()?;
         }

@@ -342,7 +342,11 @@ pub const ROWS: &[Row] = &[
         work: Work::Load(load(&["fan-out", "--rate-megabytes", "100", "--consumers", "20"])),
         subjects: BOTH,
         repeats: 3,
-        lines: &[line(CPU, Target::RatioAtMost(1.0 / 2.0)), line(Metric::P99Ms, Target::None)],
+        lines: &[
+            line(CPU, Target::RatioAtMost(1.0 / 2.0)),
+            line(RATE, Target::None),
+            line(Metric::P99Ms, Target::None),
+        ],
     },
     Row {
         name: "end-to-end",
