@@ -167,6 +167,13 @@ impl Journal {
         }
     }
 
+    /// Lets go of files that have left their logs, as `gone` tells.
+    pub(crate) fn forget(&self, gone: impl Fn(&Path) -> bool) {
+        if let Phase::Ready(ready) = &mut self.state.lock().phase {
+            ready.ring.forget(gone);
+        }
+    }
+
     /// Syncs every file with bytes in a record and empties the journal. Afterwards files may be cut.
     /// Blocks, and commits with it.
     ///
@@ -242,7 +249,7 @@ impl Journal {
             state.phase = match prepared {
                 Ok(ready) => Phase::Ready(Box::new(ready)),
                 Err(error) => {
-                    // Nothing was promised of it: commits go on as before.
+                    // Nothing was promised of it: commits go on as before, and a start ignores it.
                     tracing::warn!(%error, "no journal: every commit syncs its files");
                     Phase::Stuck { has_records: false }
                 }

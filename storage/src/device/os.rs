@@ -122,24 +122,39 @@ impl OsFile {
     /// Writes what one call takes; continues after a short write.
     fn write_some_at(&self, buffers: &[IoSlice<'_>], position: u64) -> Result<usize, WriteError> {
         let total: usize = buffers.iter().map(|buffer| buffer.len()).sum();
-        let mut written = 0;
+        let mut written = self.write_once_at(buffers, position, 0)?;
+        if written == total {
+            return Ok(written);
+        }
         let mut rest = buffers.to_vec();
         let mut rest = rest.as_mut_slice();
+        IoSlice::advance_slices(&mut rest, written);
         while written < total {
-            let at = position + u64::try_from(written).expect("a usize fits u64 here");
+            let more = self.write_once_at(rest, position, written)?;
+            written += more;
+            IoSlice::advance_slices(&mut rest, more);
+        }
+        Ok(written)
+    }
+
+    /// Writes what the operating system takes at once, `written` bytes behind `position`.
+    fn write_once_at(
+        &self,
+        rest: &[IoSlice<'_>],
+        position: u64,
+        written: usize,
+    ) -> Result<usize, WriteError> {
+        let at = position + u64::try_from(written).expect("a usize fits u64 here");
+        loop {
             match rustix::io::pwritev(&*self.file, rest, at) {
-                Ok(0) => {
+                Ok(0) if rest.iter().any(|buffer| !buffer.is_empty()) => {
                     return Err(WriteError { written, cause: io::ErrorKind::WriteZero.into() });
                 }
-                Ok(more) => {
-                    written += more;
-                    IoSlice::advance_slices(&mut rest, more);
-                }
+                Ok(more) => return Ok(more),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(WriteError { written, cause: errno.into() }),
             }
         }
-        Ok(written)
     }
 }
 

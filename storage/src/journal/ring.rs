@@ -1,6 +1,6 @@
 //! Which part of the journal's file is in use: pure bookkeeping.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use crate::device::DeviceFile;
@@ -9,7 +9,7 @@ use crate::log::sync_job::SyncJob;
 use crate::scan::as_u64;
 
 /// Files with bytes in the records of one half; each keeps a descriptor.
-const FILES_MAX: usize = 1024;
+const FILES_MAX: usize = 256;
 
 /// A segment file that is not synced as far as a record says.
 #[derive(Debug, Clone)]
@@ -41,6 +41,8 @@ pub(super) struct Ring {
     /// Bytes in use of the current half.
     used_bytes: u64,
     sequence: u64,
+    /// Whether a replay would find a record, synced or not.
+    has_records: bool,
 }
 
 impl Ring {
@@ -52,6 +54,7 @@ impl Ring {
             current: 0,
             used_bytes: 0,
             sequence: 1,
+            has_records: false,
         };
         ring.halves[0].lap = 1;
         ring
@@ -81,6 +84,7 @@ impl Ring {
         let position = self.heads()[self.current] + self.used_bytes;
         self.used_bytes += bytes;
         self.sequence += 1;
+        self.has_records = true;
         self.halves[self.current].note(jobs);
         Some(Place { position, fills_half: !fits })
     }
@@ -90,9 +94,9 @@ impl Ring {
         [0, self.half_bytes]
     }
 
-    /// Whether a replay would find anything that is not synced.
-    pub(super) fn has_records(&self) -> bool {
-        self.halves.iter().any(|half| !half.unsynced.is_empty())
+    /// Whether a replay would find anything, be it synced or not.
+    pub(super) const fn has_records(&self) -> bool {
+        self.has_records
     }
 
     /// The half that is full and not synced, by its lap.
@@ -108,6 +112,13 @@ impl Ring {
         }
     }
 
+    /// Files that are `gone` from their logs need no sync, and their space is wanted.
+    pub(super) fn forget(&mut self, gone: impl Fn(&Path) -> bool) {
+        for half in &mut self.halves {
+            half.unsynced.retain(|file| !gone(&file.path));
+        }
+    }
+
     /// All files that are not synced.
     pub(super) fn unsynced(&self) -> Vec<Unsynced> {
         self.halves.iter().flat_map(|half| half.unsynced.iter().cloned()).collect()
@@ -118,7 +129,7 @@ impl Ring {
         let lap = self.halves[self.current].lap + 1;
         self.halves = Default::default();
         self.halves[self.current].lap = lap;
-        self.used_bytes = 0;
+        (self.used_bytes, self.has_records) = (0, false);
     }
 }
 

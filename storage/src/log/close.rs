@@ -155,6 +155,8 @@ impl Log {
         }
         drop(writer);
         self.env.files.forget_in(&self.directory);
+        let directory = Some(&*self.directory);
+        self.env.flusher.journal().forget(|path| path.parent() == directory);
     }
 }
 

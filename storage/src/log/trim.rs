@@ -250,6 +250,7 @@ impl Log {
             }
             self.env.files.forget(&path);
         }
+        self.env.flusher.journal().forget(|path| path == segment.path());
         Ok(())
     }
 
