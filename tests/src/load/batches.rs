@@ -213,3 +213,40 @@ fn text(bytes: usize, random: &mut StdRng) -> Vec<u8> {
     text.truncate(bytes);
     text.into_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::records_in;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_batch_holds_what_was_asked_for() {
+        for (record_bytes, size, codec) in [
+            (1024, Size::Records(1), Codec::None),
+            (1024, Size::Bytes(16_384), Codec::None),
+            (100, Size::Bytes(65_536), Codec::None),
+        ] {
+            let shape = Shape { record_bytes, size, codec };
+            let batch = Batch::make(&shape, 1).expect("a batch");
+            let records = records_in(Some(Bytes::from(batch.bytes.clone())));
+            assert_eq!(records.len() as u64, batch.records);
+            let lengths = records.iter().map(|record| record.value.as_ref().map(Bytes::len));
+            assert!(lengths.into_iter().all(|length| length == Some(record_bytes)));
+            let first = records[0].value.as_ref().expect("a value");
+            assert_eq!(first, &batch.bytes[batch.stamp_at..batch.stamp_at + record_bytes]);
+        }
+    }
+
+    #[test]
+    fn a_batch_fills_its_size_whatever_the_codec() {
+        for codec in [Codec::None, Codec::Gzip, Codec::Lz4, Codec::Zstd] {
+            for wanted in [16_384, 65_536] {
+                let shape = Shape { record_bytes: 1024, size: Size::Bytes(wanted), codec };
+                let bytes = Batch::make(&shape, 1).expect("a batch").bytes.len();
+                assert!(bytes <= wanted, "{codec:?}: {bytes} of {wanted}");
+                assert!(bytes > wanted * 9 / 10, "{codec:?}: {bytes} of {wanted}");
+            }
+        }
+    }
+}

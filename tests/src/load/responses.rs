@@ -121,7 +121,8 @@ pub fn walk_batches(
         let base_offset = cursor.i64()?;
         let length = usize::try_from(cursor.i32()?).context("a batch's length")?;
         let mut cursor = Cursor { left: &header[field::LAST_OFFSET_DELTA] };
-        let next_offset = base_offset + i64::from(cursor.i32()?) + 1;
+        let count = i64::from(cursor.i32()?) + 1;
+        let next_offset = base_offset.checked_add(count).context("a batch's offsets")?;
         let whole = field::BATCH_LENGTH.end + length;
         if whole > bytes.len() {
             break;
@@ -207,5 +208,87 @@ impl<'a> Cursor<'a> {
             self.skip(length)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{ANONYMOUS, batch_of};
+    use crate::calls::FETCH;
+    use bytes::BytesMut;
+    use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+    use kafka_protocol::messages::produce_response::{
+        BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+    };
+    use kafka_protocol::messages::{FetchResponse, ProduceResponse};
+    use kafka_protocol::protocol::{Encodable, StrBytes};
+
+    /// A response of a flexible version, after its correlation id.
+    fn body(version: i16, response: &impl Encodable) -> Vec<u8> {
+        let mut bytes = BytesMut::from(&[0][..]); // no tagged fields in the header
+        response.encode(&mut bytes, version).expect("it encodes");
+        bytes.to_vec()
+    }
+
+    fn codes(errors: &ErrorCodes) -> Vec<(i16, u64)> {
+        errors.iter().collect()
+    }
+
+    #[test]
+    fn the_code_of_each_partition_is_counted() {
+        let partition = |code| PartitionProduceResponse::default().with_error_code(code);
+        let explained = partition(87)
+            .with_error_message(Some(StrBytes::from_static_str("a reason")))
+            .with_record_errors(vec![BatchIndexAndErrorMessage::default()]);
+        let topic = TopicProduceResponse::default().with_partition_responses(vec![
+            explained,
+            partition(0),
+            partition(7),
+            partition(7),
+        ]);
+        let body = body(9, &ProduceResponse::default().with_responses(vec![topic]));
+        let mut errors = ErrorCodes::default();
+        read_produce(&body, &mut errors).expect("a response");
+        assert_eq!(codes(&errors), [(7, 2), (87, 1)]);
+    }
+
+    #[test]
+    fn batches_are_stepped_over_and_a_cut_one_is_left_out() {
+        let mut records = batch_of(ANONYMOUS, &["a", "b", "c"], 0).to_vec();
+        let first_bytes = records.len();
+        let mut second = batch_of(ANONYMOUS, &["d", "e"], 0).to_vec();
+        second[field::BASE_OFFSET].copy_from_slice(&3_i64.to_be_bytes());
+        records.extend_from_slice(&second);
+        let walk = |bytes: &[u8], asked| walk_batches(bytes, asked, |_| Ok(()));
+
+        let whole = Batches { next_offset: 5, records: 5, bytes: records.len() as u64 };
+        assert_eq!(walk(&records, 0).expect("whole batches"), whole);
+        // Asked for from the middle of a batch, it comes whole.
+        assert_eq!(walk(&records, 2).expect("whole batches").records, 3);
+        let cut = Batches { next_offset: 3, records: 3, bytes: first_bytes as u64 };
+        for missing in 1..second.len() {
+            let bytes = &records[..records.len() - missing];
+            assert_eq!(walk(bytes, 0).expect("one whole batch"), cut, "{missing} missing");
+        }
+        assert!(walk(&second, 0).is_err(), "a gap in the offsets");
+        second[field::BASE_OFFSET].copy_from_slice(&i64::MAX.to_be_bytes());
+        assert!(walk(&second, 0).is_err(), "offsets beyond the last");
+    }
+
+    #[test]
+    fn a_response_that_ends_early_is_an_error() {
+        let partition = PartitionData::default()
+            .with_high_watermark(9)
+            .with_records(Some(batch_of(ANONYMOUS, &["a"], 0).freeze()));
+        let topic = FetchableTopicResponse::default().with_partitions(vec![partition]);
+        let whole = body(FETCH, &FetchResponse::default().with_responses(vec![topic]));
+        let mut errors = ErrorCodes::default();
+        let fetched = read_fetch(&whole, &mut errors).expect("a response");
+        assert_eq!((fetched.high_watermark, codes(&errors)), (9, vec![]));
+        let read_to = whole.len() - 3; // three rows of tagged fields end it
+        for end in 0..read_to {
+            assert!(read_fetch(&whole[..end], &mut errors).is_err(), "{end} bytes");
+        }
     }
 }
