@@ -10,9 +10,19 @@ use harness::compare::runner::{self, Plan};
 use harness::compare::station::Bench;
 use harness::compare::{report, rows};
 use harness::node::profile_dir;
+use std::process::ExitCode;
 
-fn main() -> Result<()> {
-    let options = Options::parse();
+fn main() -> ExitCode {
+    match run(Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            runner::tell(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> Result<()> {
     if options.list {
         rows::ROWS.iter().for_each(|row| print(&format!("{:16} {}\n", row.name, row.title)));
         return Ok(());
@@ -34,8 +44,8 @@ fn plan(options: Options) -> Result<Plan> {
     let load = profile_dir().join("load");
     let bench = Bench { launcher, load, seconds: options.seconds, warm_up: options.warm_up };
     let subjects = if options.systems.is_empty() { Subject::ALL.to_vec() } else { options.systems };
-    let (dir, out, repeats) = (options.dir, options.out, options.repeats);
-    Ok(Plan { rows, subjects, repeats, bench, dir, out, differences })
+    let Options { dir, out, repeats, resume, .. } = options;
+    Ok(Plan { rows, subjects, repeats, bench, dir, out, differences, resume })
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]

@@ -32,6 +32,9 @@ pub struct Options {
     /// Where each run's file goes
     #[arg(long, default_value = "target/comparison")]
     pub out: PathBuf,
+    /// Keep what the comparison in `--out` has measured of the same commit, and run what it lacks
+    #[arg(long)]
+    pub resume: bool,
     /// Millpond's binary, if not the one beside this program
     #[arg(long)]
     pub millpond: Option<PathBuf>,

@@ -3,7 +3,7 @@
 
 use crate::deadline::Deadline;
 use anyhow::{Context as _, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
@@ -184,14 +184,21 @@ impl Program {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         // One that has ended by itself needs no signal.
-        let _ended = pid.map(|pid| kill_process(pid, signal));
+        let _ended = self.process().map(|pid| kill_process(pid, signal));
+    }
+
+    fn process(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // With what it has started itself: the group is its own.
+            let _ended = self.process().map(|pid| kill_process_group(pid, Signal::KILL));
+        }
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -6,11 +6,11 @@ use crate::compare::disk::Area;
 use crate::compare::disturbed::Task;
 use crate::compare::figures::{Figures, Outcome, Run, Summary, of_report, write_json};
 use crate::compare::machine::Machine;
-use crate::compare::rows::{Load, Row, Work};
+use crate::compare::rows::{Load, ROWS, Row, Work};
 use crate::compare::station::{Bench, Limits, Station};
 use crate::compare::{disturbed, external, kafka, namespace, report, resources};
 use crate::load::report::Report;
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 use std::any::Any;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -43,6 +43,8 @@ pub struct Plan {
     pub out: PathBuf,
     /// What differs from a whole comparison.
     pub differences: String,
+    /// Keep what a comparison in the same directory has measured, and run the rest.
+    pub resume: bool,
 }
 
 /// A comparison that runs.
@@ -66,7 +68,8 @@ pub fn run(plan: &Plan) -> Result<Summary> {
     }
     let options = plan.differences.clone();
     let machine = Machine::look(area.root(), isolated.is_ok(), options, interrupt);
-    let mut runner = Runner { plan, summary: Summary { machine, runs: vec![] } };
+    let runs = if plan.resume { kept(plan, &machine)? } else { vec![] };
+    let mut runner = Runner { plan, summary: Summary { machine, runs } };
     for system in [System::Kafka, System::Millpond] {
         if isolated.is_ok() {
             namespace::enter_new()?;
@@ -88,6 +91,7 @@ impl Runner<'_> {
         for row in &self.plan.rows {
             let own = row.subjects.iter().filter(|subject| subject.system() == system);
             let own = own.filter(|subject| self.plan.subjects.contains(subject));
+            let own = own.filter(|subject| self.summary.medians(row.name, **subject).is_empty());
             wanted.extend(own.map(|subject| (*row, *subject)));
         }
         if wanted.is_empty() {
@@ -163,6 +167,24 @@ impl Runner<'_> {
         let mut file = File::create(self.plan.out.join(TABLE))?;
         Ok(file.write_all(report::markdown(&self.summary).as_bytes())?)
     }
+}
+
+/// The runs of an earlier comparison that count: of rows that ran as often as they should and did
+/// not fail, on the same commit.
+fn kept(plan: &Plan, machine: &Machine) -> Result<Vec<Run>> {
+    let earlier = read(&plan.out)?;
+    let (then, now) = (&earlier.machine.commit, &machine.commit);
+    ensure!(then == now, "{} is of commit {then}, this is {now}", plan.out.display());
+    let counts = |run: &Run| {
+        let alike = |other: &&Run| other.row == run.row && other.subject == run.subject;
+        let repeats = earlier.runs.iter().filter(alike).count();
+        let row = ROWS.iter().find(|row| row.name == run.row);
+        let wanted = plan.repeats.or_else(|| Some(row?.repeats));
+        let is_whole =
+            wanted.is_some_and(|wanted| u32::try_from(repeats).is_ok_and(|n| n >= wanted));
+        is_whole && earlier.failures(&run.row, run.subject).is_empty()
+    };
+    Ok(earlier.runs.iter().filter(|run| counts(run)).cloned().collect())
 }
 
 /// A load by itself: on a topic of its own each time, or on one that was filled for all of them.
