@@ -31,6 +31,9 @@ const FILL_RATE_MIN: u64 = 50_000_000;
 /// Bytes of the batches of a warm-up, and of a filling where nothing asks for others.
 const BULK_BATCH_BYTES: &str = "1000000";
 
+/// Seconds after which a load ends that has not written all it should; its bytes tell.
+const MAIN_SECONDS_MAX: u32 = 150;
+
 /// Words that produce as much as a broker takes.
 fn bulk(batch_bytes: &str) -> [&str; 5] {
     ["produce", "--batch-bytes", batch_bytes, "--in-flight", "16"]
@@ -228,11 +231,9 @@ impl<'a> Station<'a> {
     /// How long a load of a row runs on a subject.
     pub fn limits(&self, seconds: u32, bytes_min: Option<u64>) -> Limits {
         match (self.bench.seconds, bytes_min) {
-            (Some(seconds), _) => Limits { seconds, bytes: Some(TOPIC_BYTES_MAX) },
-            (None, None) => Limits { seconds, bytes: Some(TOPIC_BYTES_MAX) },
-            (None, Some(bytes)) => {
-                let slowest = u32::try_from(bytes / FILL_RATE_MIN).unwrap_or(u32::MAX);
-                Limits { seconds: slowest.min(90), bytes: Some(bytes) }
+            (None, Some(bytes)) => Limits { seconds: MAIN_SECONDS_MAX, bytes: Some(bytes) },
+            (asked, _) => {
+                Limits { seconds: asked.unwrap_or(seconds), bytes: Some(TOPIC_BYTES_MAX) }
             }
         }
     }
