@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use kafka_protocol::protocol::StrBytes;
+
 /// One address that clients connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listener {
@@ -20,8 +22,8 @@ pub(crate) struct RequestContext {
     pub(crate) listener: Arc<Listener>,
     /// Who sent it: `User:ANONYMOUS` until users exist.
     pub(crate) principal: Arc<str>,
-    /// What the client calls itself.
-    pub(crate) client_id: Option<Arc<str>>,
+    /// What the client calls itself: pins the request's frame, so it must not outlive the request.
+    pub(crate) client_id: Option<StrBytes>,
     /// Which connection of this process's life.
     pub(crate) connection_id: u64,
     /// Version of the API.

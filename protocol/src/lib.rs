@@ -11,6 +11,7 @@ pub mod compression;
 pub mod error_code;
 pub mod fetch_response;
 pub mod guard;
+pub mod produce_response;
 pub mod record;
 pub mod request;
 pub mod response;

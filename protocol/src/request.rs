@@ -9,11 +9,9 @@
 //! codec only after [`crate::guard`] has checked every length in it. Nothing but record bytes may
 //! be kept beyond the request: names and ids in a decoded message pin the whole frame.
 
-use std::sync::Arc;
-
 use bytes::{Buf, Bytes};
 use kafka_protocol::messages as m;
-use kafka_protocol::protocol::Decodable;
+use kafka_protocol::protocol::{Decodable, StrBytes};
 
 use crate::api::{self, API_VERSIONS, ApiSpec};
 use crate::guard::{self, GuardError};
@@ -55,8 +53,8 @@ pub struct RequestHeader {
     pub api_version: i16,
     /// Echoed in the response.
     pub correlation_id: i32,
-    /// What the client calls itself; copied, so that it does not pin the frame.
-    pub client_id: Option<Arc<str>>,
+    /// What the client calls itself: a slice of the frame.
+    pub client_id: Option<StrBytes>,
 }
 
 /// What a frame turned out to be.
@@ -175,14 +173,13 @@ fn decode_header(frame: &mut Bytes) -> Result<RequestHeader, RequestError> {
     }
 }
 
-fn decode_client_id(length: i16, frame: &mut Bytes) -> Result<Option<Arc<str>>, RequestFlaw> {
+fn decode_client_id(length: i16, frame: &mut Bytes) -> Result<Option<StrBytes>, RequestFlaw> {
     if length == -1 {
         return Ok(None);
     }
     let bytes = usize::try_from(length).ok().filter(|bytes| *bytes <= frame.len());
     let text = frame.split_to(bytes.ok_or(RequestFlaw::ClientIdLength(length))?);
-    let text = std::str::from_utf8(&text).map_err(RequestFlaw::ClientIdText)?;
-    Ok(Some(text.into()))
+    StrBytes::from_utf8(text).map(Some).map_err(RequestFlaw::ClientIdText)
 }
 
 /// Decodes what follows the client id, once the guard has passed it.
