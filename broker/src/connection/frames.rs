@@ -243,34 +243,40 @@ impl<'a> Frames<'a> {
                 return Ok(take_frame(buffer, frame_bytes));
             }
         }
+        let is_large = frame_bytes > READ_BUFFER_BYTES;
+        let mut exact = if is_large {
+            self.shared.buffers.for_large_frame(frame_bytes)
+        } else {
+            BytesMut::with_capacity(frame_bytes)
+        };
         let buffer = self.ensure_buffer().await;
-        let mut exact = BytesMut::with_capacity(frame_bytes);
         buffer.consume(LENGTH_BYTES);
         exact.put_slice(buffer.unread());
         self.buffer = None;
         let seconds = u64::try_from(frame_bytes / ARRIVAL_BYTES_PER_SECOND_MIN)
             .expect("a frame's length is an i32");
-        self.await_exact(exact, frame_bytes, arrived + ARRIVAL_MAX + Duration::from_secs(seconds))
-            .await
+        let deadline = arrived + ARRIVAL_MAX + Duration::from_secs(seconds);
+        self.await_exact(&mut exact, frame_bytes, deadline).await?;
+        Ok(if is_large { self.shared.buffers.freeze_large_frame(exact) } else { exact.freeze() })
     }
 
     /// Fills `exact` up to `frame_bytes`, and reads nothing beyond the frame.
     async fn await_exact(
         &mut self,
-        mut exact: BytesMut,
+        exact: &mut BytesMut,
         frame_bytes: usize,
         deadline: Instant,
-    ) -> Result<Bytes, ReadEnd> {
+    ) -> Result<(), ReadEnd> {
         while exact.len() < frame_bytes {
             let missing = frame_bytes - exact.len();
-            match read_now(&mut self.stream, &mut (&mut exact).limit(missing))? {
+            match read_now(&mut self.stream, &mut (&mut *exact).limit(missing))? {
                 Some(0) => return Err(ReadEnd::ClosedMidFrame),
                 Some(_) => {}
                 None => self.readable_before(deadline).await?,
             }
         }
         self.last_activity = Instant::now();
-        Ok(exact.freeze())
+        Ok(())
     }
 
     async fn readable_before(&mut self, deadline: Instant) -> Result<(), ReadEnd> {
