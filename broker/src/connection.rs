@@ -1,12 +1,14 @@
 //! One connection: requests in, responses out.
 //!
 //! ```text
-//! socket ─> frames ─> decode ─> handler ─> Work ─┬─ slot queue ─> responses ─> outbox ─> socket
-//!           (this task, in order of arrival)     │  (a task of its own, in the same order)
+//! socket ─> frames ─> decode ─> handler ─> Work ─> in flight ─> responses ─> outbox ─> socket
+//!           (the reader, in order of arrival)     (the writer, in the same order)
 //! ```
-//! A frame's memory is reserved before its body is read and freed after its response has left. At
-//! most [`REQUESTS_IN_FLIGHT_MAX`] requests wait for their response; then nothing more is read. Must
-//! never run a handler's second stage in the reading task, and never answer out of order.
+//! Reader and writer are two halves of one task, polled in this order: what a burst of requests asks
+//! for has begun when the writer looks, and neither ever wakes the other. A frame's memory is reserved
+//! before its body is read and freed after its response has left. At most [`REQUESTS_IN_FLIGHT_MAX`]
+//! requests wait for their response; then nothing more is read. Must never wait for a handler's second
+//! stage in the reader, and never answer out of order.
 //!
 //! Between taking a slot and queueing the work there is no await: a request that was handed to its
 //! handler always reaches the writer.
@@ -17,16 +19,20 @@ mod outbox;
 pub(crate) mod refusal;
 mod responses;
 
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use protocol::request::{Decoded, Request, RequestHeader, decode};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error};
 
@@ -39,23 +45,44 @@ use crate::request_memory::RequestMemory;
 use frames::{Frame, Frames, ReadEnd};
 use in_flight::{Awaiting, InFlight, closed_by_panic};
 use refusal::{Refusal, Warnings};
-use responses::{Queued, Responses, WriteEnd, send_farewell};
+use responses::{Responses, WriteEnd, send_farewell};
 
 /// Requests of one connection without a response; then it is not read until one has left.
 pub(crate) const REQUESTS_IN_FLIGHT_MAX: usize = 512;
+/// Requests in flight that an idle connection keeps room for.
+const REQUESTS_KEPT_MAX: usize = 4;
+/// The reader lets the flusher, the writer and other connections have their turn after frames of this
+/// size…
+const BURST_BYTES_MAX: usize = 256 << 10;
+/// …of which each counts as this much at least.
+const BURST_BYTES_PER_FRAME_MIN: usize = 4 << 10;
 /// A connection that waits for a slot keeps its read buffer this long, since a slot is usually free
 /// within one disk commit.
 const BUFFER_HELD_MAX: Duration = Duration::from_millis(250);
 /// What a client is still owed when it has closed its side leaves within this time.
 const LINGER_MAX: Duration = Duration::from_secs(1);
 
-/// The order-sensitive stage of every request: the dispatcher with its broker, or a test's own.
-pub(crate) type Handle = dyn Fn(&RequestContext, Request) -> Work + Send + Sync;
+/// What serves requests: the dispatcher with its broker, or a test's own function.
+pub(crate) trait Serve: Send + Sync {
+    /// The order-sensitive stage of a request.
+    fn handle(&self, context: &RequestContext, request: Request) -> Work;
+
+    /// Runs `burst`, in which requests of one connection may be handled one after the other.
+    fn in_burst(&self, burst: &mut dyn FnMut()) {
+        burst();
+    }
+}
+
+impl<F: Fn(&RequestContext, Request) -> Work + Send + Sync> Serve for F {
+    fn handle(&self, context: &RequestContext, request: Request) -> Work {
+        self(context, request)
+    }
+}
 
 /// What all connections share.
 pub(crate) struct Shared {
     /// What serves the requests.
-    pub(crate) handle: Box<Handle>,
+    pub(crate) handle: Box<dyn Serve>,
     /// Where sockets are read into.
     pub(crate) buffers: Arc<ReadBuffers>,
     /// The budget of request bytes.
@@ -103,23 +130,47 @@ struct Client {
 }
 
 /// What the reading and the writing side of a connection tell each other.
-#[derive(Debug)]
 pub(crate) struct Link {
     slots: Semaphore,
+    requests: Mutex<Requests>,
     began: Instant,
     /// Milliseconds after `began`.
     last_response_ms: AtomicU64,
     stopping: AtomicBool,
 }
 
+/// The requests in flight. The lock is never contended: both sides run in one task.
+struct Requests {
+    /// The oldest first; as many as slots are taken, less those whose response is being written.
+    in_order: VecDeque<InFlight>,
+    /// Whether more may come.
+    reading: bool,
+}
+
+impl Requests {
+    fn pop_oldest(&mut self) -> InFlight {
+        let oldest = self.in_order.pop_front().expect("the caller has seen one");
+        if self.in_order.is_empty() {
+            self.in_order.shrink_to(REQUESTS_KEPT_MAX);
+        }
+        oldest
+    }
+}
+
 impl Link {
     fn new() -> Self {
         Self {
             slots: Semaphore::new(REQUESTS_IN_FLIGHT_MAX),
+            requests: Mutex::new(Requests { in_order: VecDeque::new(), reading: true }),
             began: Instant::now(),
             last_response_ms: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         }
+    }
+
+    /// Takes a slot, which the writer gives back, if one is free.
+    fn try_take_slot(&self) -> bool {
+        self.slots.try_acquire().map(SemaphorePermit::forget).is_ok()
     }
 
     /// Takes a slot, which the writer gives back. May be cancelled.
@@ -127,9 +178,9 @@ impl Link {
         self.slots.acquire().await.expect("the slots are never closed").forget();
     }
 
-    fn give_back(&self, count: usize) {
+    fn give_back(&self, count: usize, now: Instant) {
         self.slots.add_permits(count);
-        let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed_ms = u64::try_from((now - self.began).as_millis()).unwrap_or(u64::MAX);
         self.last_response_ms.store(elapsed_ms, Ordering::Relaxed);
     }
 
@@ -156,34 +207,26 @@ pub(crate) async fn serve(
 ) {
     let Connection { stream, listener, peer, id } = connection;
     let (stream, written) = stream.into_split();
-    let client = Arc::new(Client { stream: written, listener, peer, id });
-    let link = Arc::new(Link::new());
-    let (queue, requests) = mpsc::channel(REQUESTS_IN_FLIGHT_MAX);
-    // A set of one: dropping it ends the task.
-    let mut writer = JoinSet::new();
-    writer.spawn({
-        let (shared, client) = (Arc::clone(&shared), Arc::clone(&client));
-        let link = Arc::clone(&link);
-        async move {
-            Responses::new(client.stream.as_ref(), &shared, &link, requests).write_all().await
-        }
-    });
-    let reader = Reader { shared: &shared, client: &client, link: &link, queue };
-    // The reader is dropped when its branch is not taken, and with it the queue's only sender, so
-    // that the writer ends when everything is answered.
+    let client = Client { stream: written, listener, peer, id };
+    let link = Link::new();
+    let mut writer = pin!(Responses::new(client.stream.as_ref(), &shared, &link).write_all());
+    let reader = Reader { shared: &shared, client: &client, link: &link };
+    // The reader is dropped when its branch is not taken.
     let read_end = tokio::select! {
-        end = reader.run(stream) => Some(end),
+        biased;
+        end = in_bursts(&shared, reader.run(stream)) => Some(end),
+        end = &mut writer => return log_write_end(&client, end),
         _ = stop.wait_for(|stopping| *stopping) => {
             link.stopping.store(true, Ordering::Relaxed);
             None
         }
-        ended = writer.join_next() => return log_write_end(&client, ended),
     };
+    link.requests.lock().reading = false;
     match read_end {
         // The server limits how long all connections together may take.
-        None => log_write_end(&client, writer.join_next().await),
+        None => log_write_end(&client, writer.await),
         Some(end) => {
-            if let Ok(ended) = timeout(LINGER_MAX, writer.join_next()).await {
+            if let Ok(ended) = timeout(LINGER_MAX, writer).await {
                 log_write_end(&client, ended);
             }
             conclude(&shared, &client, end).await;
@@ -191,29 +234,47 @@ pub(crate) async fn serve(
     }
 }
 
+/// What `reader` does in one poll is one burst.
+async fn in_bursts<T>(shared: &Shared, reader: impl Future<Output = T>) -> T {
+    let mut reader = pin!(reader);
+    poll_fn(|cx| {
+        let mut poll = Poll::Pending;
+        shared.handle.in_burst(&mut || poll = reader.as_mut().poll(cx));
+        poll
+    })
+    .await
+}
+
 /// The reading side of a connection.
 struct Reader<'a> {
     shared: &'a Shared,
     client: &'a Client,
     link: &'a Link,
-    queue: mpsc::Sender<Queued>,
 }
 
 impl Reader<'_> {
     /// Reads and hands over requests until there are no more. May be cancelled at every await.
     async fn run(self, stream: OwnedReadHalf) -> ReadEnd {
         let mut frames = Frames::new(stream, self.shared, self.link);
+        let mut burst_bytes = 0;
         loop {
             let frame = match frames.next().await {
                 Ok(frame) => frame,
                 Err(end) => return end,
             };
-            self.take_slot(&mut frames).await;
+            burst_bytes += frame.bytes.len().max(BURST_BYTES_PER_FRAME_MIN);
+            if !self.link.try_take_slot() {
+                self.take_slot(&mut frames).await;
+            }
             if let Err(refusal) = self.hand_over(frame) {
                 return ReadEnd::Refused(refusal);
             }
-            // A client that never lets the socket run dry must not keep this thread for itself.
-            tokio::task::coop::consume_budget().await;
+            if burst_bytes >= BURST_BYTES_MAX {
+                // A client that never lets the socket run dry must not keep this task, nor this
+                // thread, for its requests alone.
+                burst_bytes = 0;
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -248,9 +309,7 @@ impl Reader<'_> {
             arrived: frame.arrived,
             _memory: frame.memory,
         };
-        // The queue has a place for each slot. It is closed only if the writer has ended; then the
-        // connection ends too.
-        drop(self.queue.try_send(Box::pin(InFlight::new(work, awaiting))));
+        self.link.requests.lock().in_order.push_back(InFlight::new(work, awaiting));
         Ok(())
     }
 
@@ -263,7 +322,7 @@ impl Reader<'_> {
             api_version: header.api_version,
             correlation_id: header.correlation_id,
         };
-        catch_unwind(AssertUnwindSafe(|| (self.shared.handle)(&context, request)))
+        catch_unwind(AssertUnwindSafe(|| self.shared.handle.handle(&context, request)))
             .unwrap_or_else(|panic| Work::Done(closed_by_panic(panic.as_ref())))
     }
 }
@@ -289,20 +348,19 @@ async fn conclude(shared: &Shared, client: &Client, end: ReadEnd) {
     }
 }
 
-fn log_write_end(client: &Client, ended: Option<Result<WriteEnd, JoinError>>) {
+fn log_write_end(client: &Client, end: WriteEnd) {
     let Client { peer, id, .. } = client;
-    match ended {
-        None | Some(Ok(WriteEnd::Finished | WriteEnd::Stopped)) => {}
-        Some(Ok(WriteEnd::Closed(reason))) => {
+    match end {
+        WriteEnd::Finished | WriteEnd::Stopped => {}
+        WriteEnd::Closed(reason) => {
             debug!(peer, connection = id, reason, "a handler closed the connection");
         }
-        Some(Ok(WriteEnd::Encode(error))) => {
+        WriteEnd::Encode(error) => {
             error!(peer, connection = id, %error, "a response cannot be encoded");
         }
-        Some(Ok(WriteEnd::Send(error))) => {
+        WriteEnd::Send(error) => {
             debug!(peer, connection = id, %error, "responses cannot be sent");
         }
-        Some(Err(error)) => error!(peer, connection = id, %error, "the response writer failed"),
     }
 }
 

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use protocol::response::Response;
 use storage::read::FileSlice;
 
+use crate::handlers::produce::uncommitted::Uncommitted;
+
 /// One run of a response frame that a handler framed itself.
 #[derive(Debug)]
 pub(crate) enum FramePart {
@@ -34,9 +36,15 @@ pub(crate) type Completion = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
 /// What remains to be done after the order-sensitive stage, which has run in the order of arrival
 /// when the handler returns. A handler never blocks its thread.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved twice; a box would cost each produce one more"
+)]
 pub(crate) enum Work {
     /// Nothing.
     Done(Reply),
+    /// A commit to wait for, which comes whether somebody asks for it or not.
+    Commit(Uncommitted),
     /// This future. Dropping it (client gone) must be safe at every await.
     Later(Completion),
 }

@@ -50,6 +50,10 @@ impl RequestMemory {
     pub(crate) async fn reserve(&self, bytes: usize) -> Reserved {
         let share = if bytes < LARGE_REQUEST_BYTES_MIN { &self.small } else { &self.large };
         let permits = u32::try_from(bytes.min(share.bytes_max)).unwrap_or(u32::MAX);
+        // Fails also while others wait, so that nobody is overtaken.
+        if let Ok(permit) = Arc::clone(&share.free).try_acquire_many_owned(permits) {
+            return Reserved(permit);
+        }
         let permit = Arc::clone(&share.free).acquire_many_owned(permits).await;
         Reserved(permit.expect("the semaphore of the budget is never closed"))
     }

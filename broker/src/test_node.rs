@@ -205,6 +205,12 @@ impl TestNode {
 pub(crate) async fn finish(work: Work) -> Reply {
     match work {
         Work::Done(reply) => reply,
+        Work::Commit(mut uncommitted) => {
+            let deadline = uncommitted.deadline();
+            let finished = std::future::poll_fn(|cx| uncommitted.poll_finished(cx));
+            tokio::time::timeout_at(deadline, finished).await.ok();
+            Reply::Message(uncommitted.into_response())
+        }
         Work::Later(completion) => completion.await,
     }
 }

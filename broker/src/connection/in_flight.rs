@@ -3,14 +3,13 @@
 //! A panic in a handler ends here: it becomes a reply that closes this one connection.
 
 use std::any::Any;
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::panic::AssertUnwindSafe;
 
+use futures_util::future::{CatchUnwind, FutureExt as _};
 use tokio::time::Instant;
 
-use crate::reply::{Reply, Work};
+use crate::handlers::produce::uncommitted::Uncommitted;
+use crate::reply::{Completion, Reply, Work};
 use crate::request_memory::Reserved;
 
 /// The key of Fetch.
@@ -31,43 +30,52 @@ pub(super) struct Awaiting {
     pub(super) _memory: Reserved,
 }
 
-/// A future of the reply. Dropping it is safe at any time.
+/// A request in flight. Dropping it is safe at any time.
 pub(super) struct InFlight {
-    work: Option<Work>,
-    awaiting: Option<Awaiting>,
+    pub(super) awaiting: Awaiting,
+    pub(super) stage: Stage,
 }
 
+/// How far a request has come.
+#[expect(clippy::large_enum_variant, reason = "moved once; a box would cost each produce one more")]
+pub(super) enum Stage {
+    /// Only its response is left to be written.
+    Done(Reply),
+    /// Its commit is to come.
+    Commit(Uncommitted),
+    /// Its completion has not begun.
+    Queued(Completion),
+    /// Its completion runs among those of the connection.
+    Running,
+}
+
+/// A completion that runs.
+pub(super) type Guarded = CatchUnwind<AssertUnwindSafe<Completion>>;
+
 impl InFlight {
-    pub(super) const fn new(work: Work, awaiting: Awaiting) -> Self {
-        Self { work: Some(work), awaiting: Some(awaiting) }
+    pub(super) fn new(work: Work, awaiting: Awaiting) -> Self {
+        let stage = match work {
+            Work::Done(reply) => Stage::Done(reply),
+            Work::Commit(uncommitted) => Stage::Commit(uncommitted),
+            Work::Later(completion) => Stage::Queued(completion),
+        };
+        Self { awaiting, stage }
     }
 
     /// Whether its response may pin as much memory as the client asks for.
-    pub(super) fn is_fetch(&self) -> bool {
-        self.awaiting.as_ref().is_some_and(|awaiting| awaiting.api_key == FETCH)
+    pub(super) const fn is_fetch(&self) -> bool {
+        self.awaiting.api_key == FETCH
     }
-}
 
-impl Future for InFlight {
-    type Output = (Awaiting, Reply);
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let reply = match self.work.take().expect("a finished future is not polled again") {
-            Work::Done(reply) => reply,
-            Work::Later(mut completion) => {
-                let poll = AssertUnwindSafe(|| completion.as_mut().poll(cx));
-                match catch_unwind(poll) {
-                    Ok(Poll::Ready(reply)) => reply,
-                    Ok(Poll::Pending) => {
-                        self.work = Some(Work::Later(completion));
-                        return Poll::Pending;
-                    }
-                    Err(panic) => closed_by_panic(panic.as_ref()),
-                }
-            }
-        };
-        let awaiting = self.awaiting.take().expect("a finished future is not polled again");
-        Poll::Ready((awaiting, reply))
+    /// The completion, which from here on runs, if there is one that has not begun.
+    pub(super) fn start(&mut self) -> Option<Guarded> {
+        if !matches!(self.stage, Stage::Queued(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut self.stage, Stage::Running) {
+            Stage::Queued(completion) => Some(AssertUnwindSafe(completion).catch_unwind()),
+            Stage::Done(_) | Stage::Commit(_) | Stage::Running => None,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use rustix::fs::sendfile;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use tokio::io::Interest;
@@ -23,10 +23,16 @@ const SENDFILE_BYTES_MAX: usize = 1 << 20;
 /// A client that takes no byte for this long is disconnected.
 pub(super) const STALL_MAX: Duration = Duration::from_secs(30);
 
+/// What an idle connection keeps for the frames that it will encode.
+const ENCODED_BYTES_KEPT_MAX: usize = 4 << 10;
+
 /// What waits to be written.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     parts: VecDeque<FramePart>,
+    /// Frames behind `parts`, encoded one after the other.
+    encoded: BytesMut,
+    /// Of both.
     bytes: usize,
 }
 
@@ -50,8 +56,18 @@ impl Outbox {
         self.bytes
     }
 
+    /// Puts the frame that `encode` appends behind the others, without an allocation of its own.
+    /// `encode` may decline, and appends nothing then.
+    pub(super) fn encode(&mut self, encode: impl FnOnce(&mut BytesMut) -> bool) -> bool {
+        let before = self.encoded.len();
+        let is_encoded = encode(&mut self.encoded);
+        self.bytes += self.encoded.len() - before;
+        is_encoded
+    }
+
     /// Puts a whole frame behind the others.
     pub(super) fn push_frame(&mut self, parts: impl IntoIterator<Item = FramePart>) {
+        self.seal_encoded();
         for part in parts {
             let bytes = part_bytes(&part);
             if bytes > 0 {
@@ -61,20 +77,35 @@ impl Outbox {
         }
     }
 
+    fn seal_encoded(&mut self) {
+        if !self.encoded.is_empty() {
+            self.parts.push_back(FramePart::Bytes(self.encoded.split().freeze()));
+        }
+    }
+
     /// Writes everything. Cancelled only when the connection ends.
     pub(super) async fn flush(&mut self, stream: &TcpStream) -> Result<(), SendEnd> {
+        self.seal_encoded();
         while !self.parts.is_empty() {
-            let written = stream.async_io(Interest::WRITABLE, || self.write_once(stream));
-            let written = tokio::time::timeout(STALL_MAX, written)
-                .await
-                .map_err(|_elapsed| SendEnd::Stalled)?
-                .map_err(SendEnd::Failed)?;
+            let written = match stream.try_io(Interest::WRITABLE, || self.write_once(stream)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Only now: a timer costs about as much as a small write.
+                    let written = stream.async_io(Interest::WRITABLE, || self.write_once(stream));
+                    tokio::time::timeout(STALL_MAX, written).await.or(Err(SendEnd::Stalled))?
+                }
+                written => written,
+            };
+            let written = written.map_err(SendEnd::Failed)?;
             if written == 0 {
                 return Err(SendEnd::FileEnded);
             }
             self.advance(written);
             // A client as fast as the broker would otherwise keep this task on its thread.
             tokio::task::coop::consume_budget().await;
+        }
+        // Its memory is its own again, now that every frame has left.
+        if !self.encoded.try_reclaim(1) || self.encoded.capacity() > ENCODED_BYTES_KEPT_MAX {
+            self.encoded = BytesMut::new();
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Connections over loopback sockets, with a handler of the test's own.
 
+mod allocations;
+
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 
 use bytes::{BufMut, Bytes, BytesMut};

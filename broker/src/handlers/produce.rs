@@ -1,14 +1,15 @@
 //! Produce (API key 0): acks, and results to the wire.
 //!
 //! The order-sensitive stage validates and appends every partition's batch in the order of the
-//! request, so that batches of one connection stand in the log as they were sent. The completion
-//! waits until all of them are committed, or the request's time is up, and answers.
+//! request, so that batches of one connection stand in the log as they were sent. What is left is a
+//! wait, which its connection answers when all of them are committed or the request's time is up.
 //!
 //! acks=1 waits like acks=-1: with one replica its own disk is all there is, and both promise it.
 //! acks=0 gets no answer; an error closes its connection, which is all that such a client can see
 //! (behaviour 20).
 
 mod results;
+pub(crate) mod uncommitted;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use kafka_protocol::messages::ProduceRequest;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::error_code::ErrorCode;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::authorize::{Operation, Resource, authorize};
@@ -24,10 +26,10 @@ use crate::broker::Broker;
 use crate::cluster::image::{Image, TopicImage};
 use crate::context::RequestContext;
 use crate::partition::append::AppendTerms;
-use crate::partition::commit_wait::CommitWait;
 use crate::reply::{Reply, Work};
 use crate::resolve::{self, TopicRef};
-use results::{Outcome, PartitionResult, Results};
+use results::{Outcome, Results, Topic};
+use uncommitted::Uncommitted;
 
 /// From this version on a batch may be compressed with zstd (behaviour 13).
 const ZSTD_SINCE: i16 = 7;
@@ -77,18 +79,11 @@ pub(crate) fn handle(
             Reply::Close(format!("produce with acks=0 to {partition} failed: {error:?}"))
         }));
     }
-    let (broker, context) = (broker.clone(), context.clone());
-    if results.wait.is_none() {
-        return Work::message(results.into_response(&broker, &context));
+    if results.wait.is_empty() {
+        return Work::message(results.into_response(context.api_version));
     }
-    Work::later(async move {
-        let mut results = results;
-        if let Some(wait) = results.wait.as_mut() {
-            // Whether in time or not: each partition is asked below what became of it.
-            tokio::time::timeout(timeout, wait.finished()).await.ok();
-        }
-        Reply::Message(results.into_response(&broker, &context))
-    })
+    let deadline = Instant::now() + timeout;
+    Work::Commit(Uncommitted::new(results, context.api_version, deadline))
 }
 
 /// The order-sensitive stage of one request.
@@ -98,8 +93,7 @@ struct Appending<'a> {
     acks: Acks,
     terms: AppendTerms,
     image: Arc<Image>,
-    /// What waits for its commit.
-    wait: Option<CommitWait>,
+    results: Results,
 }
 
 impl<'a> Appending<'a> {
@@ -109,31 +103,34 @@ impl<'a> Appending<'a> {
             now: broker.clock.now(),
             replicas_for_all: None,
         };
-        Self { broker, context, acks, terms, image: broker.cluster.image(), wait: None }
+        Self {
+            broker,
+            context,
+            acks,
+            terms,
+            image: broker.cluster.image(),
+            results: Results::default(),
+        }
     }
 
     fn append_all(mut self, request: ProduceRequest) -> Results {
         let repeated = Repeated::find(&request);
-        let mut results = Results::with_capacity(&request);
-        for topic in request.topic_data {
-            let image = self.image.clone();
+        let image = self.image.clone();
+        for (place, topic) in request.topic_data.into_iter().enumerate() {
             let found = self.find_topic(&image, &topic);
-            let key = (topic.name.clone(), topic.topic_id);
-            let mut answers = Vec::with_capacity(topic.partition_data.len());
-            for (place, data) in topic.partition_data.into_iter().enumerate() {
-                if repeated.is_overridden(results.topics.len(), place) {
+            let named = Topic { place, name: topic.name, id: topic.topic_id };
+            for (data_place, data) in topic.partition_data.into_iter().enumerate() {
+                if repeated.is_overridden(place, data_place) {
                     continue;
                 }
                 let outcome = match found {
                     Ok(topic) => self.append(topic, &data),
                     Err(error) => Outcome::error(error),
                 };
-                answers.push(PartitionResult { index: data.index, outcome });
+                self.results.push(&named, data.index, outcome);
             }
-            results.push(key, answers);
         }
-        results.wait = self.wait;
-        results
+        self.results
     }
 
     fn find_topic<'i>(
@@ -167,12 +164,12 @@ impl<'a> Appending<'a> {
         let accepted = partition.append(records, AppendTerms { replicas_for_all, ..self.terms });
         let accepted = match accepted {
             Ok(accepted) => accepted,
-            Err(refusal) => return Outcome::from_refusal(&refusal),
+            Err(refusal) => return Outcome::from_refusal(self.broker, self.context, &refusal),
         };
         let log_start_offset = partition.replica.pointers().log_start_offset;
         if self.acks != Acks::None {
-            let wait = self.wait.get_or_insert_with(CommitWait::new);
-            wait.add(partition.waiters().clone(), accepted.appended.next_offset);
+            let next_offset = accepted.appended.next_offset;
+            self.results.wait.add(partition.waiters().clone(), next_offset);
         }
         Outcome::Accepted { accepted, log_start_offset }
     }

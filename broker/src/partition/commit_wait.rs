@@ -1,92 +1,92 @@
 //! The wait of one produce request until everything that it appended is committed.
 //!
-//! One allocation for the request and an entry in each partition; the request's task is woken once,
-//! when the last partition is done. Dropping the wait takes its entries back, so that a request that
-//! is gone or has timed out leaves nothing behind.
+//! It registers with one partition at a time, and only once it is asked: of a connection's requests
+//! that is the oldest, so that a commit which finishes many of them costs one wake-up. Dropping the
+//! wait takes its registration back, so that a request that is gone or has timed out leaves nothing
+//! behind.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use protocol::types::Offset;
-use tokio::sync::Notify;
+use smallvec::SmallVec;
 
-use super::waiters::{CommitState, Waiters};
-
-/// How many partitions of a request are not done, and the task to wake when none is left.
-#[derive(Debug)]
-pub(super) struct Countdown {
-    /// Holds one more until everything is registered, so that nobody is woken before.
-    left: AtomicUsize,
-    none_left: Notify,
-}
-
-impl Countdown {
-    pub(super) fn add(&self) {
-        self.left.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_down(&self) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.none_left.notify_one();
-        }
-    }
-}
+use super::waiters::{CommitState, Registration, Waiters};
 
 /// The wait of one produce request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct CommitWait {
-    countdown: Arc<Countdown>,
-    targets: Vec<(Arc<Waiters>, Offset)>,
-    all_registered: bool,
+    targets: SmallVec<[Target; 1]>,
+    /// How many targets, from the first on, were found committed or lost.
+    finished: usize,
+    /// With the partition of the first target that is not finished.
+    registration: Option<Registration>,
+}
+
+#[derive(Debug)]
+struct Target {
+    partition: Arc<Waiters>,
+    next_offset: Offset,
+}
+
+impl Target {
+    fn state(&self) -> CommitState {
+        self.partition.commit_state(self.next_offset)
+    }
 }
 
 impl CommitWait {
     /// A wait for nothing yet.
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
-        Self {
-            countdown: Arc::new(Countdown { left: AtomicUsize::new(1), none_left: Notify::new() }),
-            targets: Vec::new(),
-            all_registered: false,
-        }
+        Self::default()
     }
 
-    /// Waits also for the high watermark of a partition to reach `next_offset`. Call this right after the
-    /// append.
+    /// Waits also for the high watermark of a partition to reach `next_offset`.
     pub(crate) fn add(&mut self, partition: Arc<Waiters>, next_offset: Offset) {
-        // What is committed or lost already needs no entry; `state` will find that out by itself.
-        partition.wait_for_commit(next_offset, &self.countdown);
-        self.targets.push((partition, next_offset));
+        self.targets.push(Target { partition, next_offset });
     }
 
-    /// Completes when every partition is committed or lost. May be dropped at any await and called
-    /// again.
-    pub(crate) async fn finished(&mut self) {
-        if !self.all_registered {
-            self.all_registered = true;
-            self.countdown.count_down();
+    /// Whether there is nothing to wait for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    /// Ready when every partition is committed or lost. Otherwise the task is woken when it should
+    /// ask again; that may be once for each partition, though one commit mostly finishes them all.
+    pub(crate) fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(Target { partition, next_offset }) = self.targets.get(self.finished) {
+            match partition.poll_commit(*next_offset, &mut self.registration, cx.waker()) {
+                CommitState::Pending => return Poll::Pending,
+                CommitState::Committed | CommitState::Lost => self.finished += 1,
+            }
         }
-        while self.countdown.left.load(Ordering::Acquire) > 0 {
-            // A wake-up before this call is kept, so that it cannot be lost in between.
-            self.countdown.none_left.notified().await;
-        }
+        Poll::Ready(())
+    }
+
+    /// Whether every partition is committed.
+    pub(crate) fn is_all_committed(&self) -> bool {
+        self.targets.iter().all(|target| target.state() == CommitState::Committed)
     }
 
     /// What became of the `index`-th addition.
     pub(crate) fn state(&self, index: usize) -> CommitState {
-        self.targets.get(index).map_or(CommitState::Lost, |(partition, next_offset)| {
-            partition.commit_state(*next_offset)
-        })
+        self.targets.get(index).map_or(CommitState::Lost, Target::state)
+    }
+
+    /// Completes when every partition is committed or lost.
+    #[cfg(test)]
+    pub(crate) async fn finished(&mut self) {
+        std::future::poll_fn(|cx| self.poll_finished(cx)).await;
     }
 }
 
 impl Drop for CommitWait {
     fn drop(&mut self) {
-        let registered = self.countdown.left.load(Ordering::Acquire);
-        if registered == 0 || (registered == 1 && !self.all_registered) {
-            return;
-        }
-        for (partition, next_offset) in &self.targets {
-            partition.forget_commit(*next_offset, &self.countdown);
+        if let Some(registration) = self.registration.take()
+            && let Some(Target { partition, next_offset }) = self.targets.get(self.finished)
+        {
+            partition.forget_commit(*next_offset, registration);
         }
     }
 }
@@ -160,6 +160,7 @@ mod tests {
         let waits = [3, 5, 5, 7].map(|target| {
             let mut wait = CommitWait::new();
             wait.add(partition.clone(), offset(target));
+            assert!(!is_finished(&mut wait), "it registers when it is asked");
             wait
         });
         let [first, mut second, third, fourth] = waits;

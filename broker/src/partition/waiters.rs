@@ -1,7 +1,7 @@
 //! Who waits for a partition: produce requests for their commit, fetches for news.
 //!
-//! No lost wake-up: a produce registers the offset that it waits for and is refused if that is
-//! committed already, under the same lock that a commit takes. A fetch notes the version, reads, and
+//! No lost wake-up: a produce registers its task for the offset that it waits for and is refused if
+//! that is committed already, under the same lock that a commit takes. A fetch notes the version, reads, and
 //! registers with the version that it has seen; a registration of an old version is refused, so the
 //! fetch reads again. The replica moves its pointers before it tells the listener, hence whoever saw
 //! a version sees at least the pointers of that version.
@@ -9,7 +9,7 @@
 //! A commit costs the waiters that it wakes and nothing for those it does not: commit waits stand in
 //! the order of their offsets, watches are registered for one wake-up and taken away by it.
 //!
-//! Bounds: a commit wait belongs to one partition of one request in flight and goes with it. A watch
+//! Bounds: a commit wait belongs to the oldest request in flight of a connection and goes with it. A watch
 //! is held weakly, one for each partition of a parked fetch or of a session; those that died are
 //! swept as the list grows, so that at most [`DEAD_WATCHES_MAX`] or as many as live ones remain.
 //!
@@ -18,12 +18,12 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 
 use parking_lot::Mutex;
 use protocol::types::Offset;
 use raft::replica::ReplicaListener;
 
-use super::commit_wait::Countdown;
 use super::watch::{Slot, Watch};
 
 /// Watches that may have died before the list is swept, if fewer live.
@@ -58,6 +58,7 @@ struct State {
     lost: bool,
     /// By rising target.
     commits: VecDeque<CommitEntry>,
+    next_registration: u64,
     watches: Vec<(Weak<Watch>, Slot)>,
     sweep_at: usize,
 }
@@ -66,8 +67,13 @@ struct State {
 struct CommitEntry {
     /// Done once the high watermark is at or above this.
     target: Offset,
-    countdown: Arc<Countdown>,
+    registration: Registration,
+    waker: Waker,
 }
+
+/// One wait that is registered here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Registration(u64);
 
 impl Default for Waiters {
     fn default() -> Self {
@@ -77,6 +83,7 @@ impl Default for Waiters {
                 high_watermark: Offset::ZERO,
                 lost: false,
                 commits: VecDeque::new(),
+                next_registration: 0,
                 watches: Vec::new(),
                 sweep_at: DEAD_WATCHES_MAX,
             }),
@@ -93,6 +100,12 @@ impl State {
         } else {
             CommitState::Pending
         }
+    }
+
+    fn place_of(&self, target: Offset, registration: Registration) -> Option<usize> {
+        let first = self.commits.partition_point(|entry| entry.target < target);
+        let mut same = self.commits.range(first..).take_while(|entry| entry.target == target);
+        same.position(|entry| entry.registration == registration).map(|at| first + at)
     }
 
     /// Takes the commit waits that are done away.
@@ -122,31 +135,40 @@ impl Waiters {
         self.state.lock().commit_state(target)
     }
 
-    /// Registers a wait for the high watermark to reach `target`. Unless the answer is `Pending`
-    /// nothing was registered.
-    pub(super) fn wait_for_commit(
+    /// What became of `target`. If it is pending, `waker` is registered to be woken when that
+    /// changes, in place of the one that was under `registration`; otherwise none is, any more.
+    pub(super) fn poll_commit(
         &self,
         target: Offset,
-        countdown: &Arc<Countdown>,
+        registration: &mut Option<Registration>,
+        waker: &Waker,
     ) -> CommitState {
         let mut state = self.state.lock();
         let now = state.commit_state(target);
-        if now == CommitState::Pending {
-            countdown.add();
-            // Appends of several connections register almost in order: the place is near the end.
+        if now != CommitState::Pending {
+            // Whatever finished it has taken the entry away.
+            *registration = None;
+            return now;
+        }
+        if let Some(at) = registration.and_then(|known| state.place_of(target, known)) {
+            state.commits[at].waker.clone_from(waker);
+        } else {
+            let new = Registration(state.next_registration);
+            state.next_registration += 1;
+            *registration = Some(new);
+            // Several connections register almost in order: the place is near the end.
             let at = state.commits.partition_point(|entry| entry.target <= target);
-            state.commits.insert(at, CommitEntry { target, countdown: countdown.clone() });
+            let entry = CommitEntry { target, registration: new, waker: waker.clone() };
+            state.commits.insert(at, entry);
         }
         now
     }
 
-    /// Takes a wait back whose request is gone. Its countdown may have been counted down already.
-    pub(super) fn forget_commit(&self, target: Offset, countdown: &Arc<Countdown>) {
+    /// Takes a wait back whose request is gone.
+    pub(super) fn forget_commit(&self, target: Offset, registration: Registration) {
         let mut state = self.state.lock();
-        let first = state.commits.partition_point(|entry| entry.target < target);
-        let mut same = state.commits.range(first..).take_while(|entry| entry.target == target);
-        if let Some(at) = same.position(|entry| Arc::ptr_eq(&entry.countdown, countdown)) {
-            state.commits.remove(first + at);
+        if let Some(at) = state.place_of(target, registration) {
+            state.commits.remove(at);
         }
     }
 
@@ -193,7 +215,7 @@ impl Waiters {
             }
         }
         for entry in finished {
-            entry.countdown.count_down();
+            entry.waker.wake();
         }
     }
 }

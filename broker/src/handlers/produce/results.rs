@@ -2,7 +2,10 @@
 //!
 //! An outcome that nobody knows gets a code that producers retry (style: never
 //! UNKNOWN_SERVER_ERROR); with idempotence the retry cannot double a record.
+//!
+//! A request for one partition, which most are, is kept here without an allocation.
 
+use bytes::BytesMut;
 use kafka_protocol::messages as m;
 use kafka_protocol::messages::ProduceRequest;
 use kafka_protocol::messages::produce_response::{
@@ -11,9 +14,11 @@ use kafka_protocol::messages::produce_response::{
 };
 use kafka_protocol::protocol::StrBytes;
 use protocol::error_code::ErrorCode;
+use protocol::produce_response::{self, CommittedPartition, CommittedTopic};
 use protocol::response::Response;
 use protocol::types::{Offset, Timestamp};
-use raft::replica::{Leadership, ProduceError};
+use raft::replica::ProduceError;
+use smallvec::SmallVec;
 use storage::validate::BatchRejection;
 use uuid::Uuid;
 
@@ -23,7 +28,7 @@ use crate::error_map;
 use crate::partition::append::{Accepted, AppendRefusal};
 use crate::partition::commit_wait::CommitWait;
 use crate::partition::waiters::CommitState;
-use crate::resolve;
+use crate::resolve::{self, LeaderHint};
 
 /// From this version on an error says more than its code.
 const RECORD_ERRORS_SINCE: i16 = 8;
@@ -33,23 +38,26 @@ const LEADER_HINTS_SINCE: i16 = 10;
 const RECORD_ERRORS_MAX: usize = 100;
 
 /// All partitions of a request, in its order.
+#[derive(Default)]
 pub(super) struct Results {
-    pub(super) topics: Vec<TopicResult>,
-    /// The accepted ones, in order; `None` if nobody waits.
-    pub(super) wait: Option<CommitWait>,
+    partitions: SmallVec<[PartitionResult; 1]>,
+    /// The accepted ones, in order; empty if nobody waits.
+    pub(super) wait: CommitWait,
 }
 
-/// One topic, named as in the request.
-pub(super) struct TopicResult {
-    name: m::TopicName,
-    id: Uuid,
-    partitions: Vec<PartitionResult>,
+/// A topic, named as in the request.
+#[derive(Clone)]
+pub(super) struct Topic {
+    /// Its place in the request: one that is named twice is answered twice.
+    pub(super) place: usize,
+    pub(super) name: m::TopicName,
+    pub(super) id: Uuid,
 }
 
-/// One partition.
-pub(super) struct PartitionResult {
-    pub(super) index: i32,
-    pub(super) outcome: Outcome,
+struct PartitionResult {
+    topic: Topic,
+    index: i32,
+    outcome: Outcome,
 }
 
 /// What became of a batch so far.
@@ -57,27 +65,33 @@ pub(super) enum Outcome {
     /// Appended; whether it is committed is asked when the response is made.
     Accepted { accepted: Accepted, log_start_offset: Offset },
     /// Not appended.
-    Refused {
-        error: ErrorCode,
-        message: Option<String>,
-        /// (index of the record in the batch, what is wrong with it).
-        records: Vec<(i32, String)>,
-        leadership: Option<Leadership>,
-    },
+    Refused(Box<Refused>),
+}
+
+/// Why a batch was not appended.
+pub(super) struct Refused {
+    error: ErrorCode,
+    message: Option<String>,
+    /// (index of the record in the batch, what is wrong with it).
+    records: Vec<(i32, String)>,
+    leader: Option<LeaderHint>,
 }
 
 impl Outcome {
-    pub(super) const fn error(error: ErrorCode) -> Self {
-        Self::Refused { error, message: None, records: Vec::new(), leadership: None }
+    pub(super) fn error(error: ErrorCode) -> Self {
+        Self::Refused(Box::new(Refused { error, message: None, records: Vec::new(), leader: None }))
     }
 
     pub(super) fn refused(error: ErrorCode, message: &str) -> Self {
         let message = Some(message.to_owned());
-        Self::Refused { error, message, records: Vec::new(), leadership: None }
+        Self::Refused(Box::new(Refused { error, message, records: Vec::new(), leader: None }))
     }
 
-    pub(super) fn from_refusal(refusal: &AppendRefusal) -> Self {
-        let message = Some(refusal.to_string());
+    pub(super) fn from_refusal(
+        broker: &Broker,
+        context: &RequestContext,
+        refusal: &AppendRefusal,
+    ) -> Self {
         let (error, records, leadership) = match refusal {
             AppendRefusal::Rejected(rejection) => {
                 (error_map::batch(rejection), record_errors(rejection), None)
@@ -92,7 +106,10 @@ impl Outcome {
                 (error_map::produce(error), Vec::new(), leadership)
             }
         };
-        Self::Refused { error, message, records, leadership }
+        let leader =
+            leadership.and_then(|leadership| resolve::leader_hint(broker, context, leadership));
+        let message = Some(refusal.to_string());
+        Self::Refused(Box::new(Refused { error, message, records, leader }))
     }
 }
 
@@ -109,64 +126,78 @@ fn record_errors(rejection: &BatchRejection) -> Vec<(i32, String)> {
 }
 
 impl Results {
-    pub(super) fn with_capacity(request: &ProduceRequest) -> Self {
-        Self { topics: Vec::with_capacity(request.topic_data.len()), wait: None }
-    }
-
     /// The same refusal for every partition.
     pub(super) fn all(request: &ProduceRequest, error: ErrorCode, message: Option<&str>) -> Self {
-        let mut results = Self::with_capacity(request);
-        for topic in &request.topic_data {
-            let refuse = |index: i32| PartitionResult {
-                index,
-                outcome: message.map_or_else(
+        let mut results = Self::default();
+        for (place, topic) in request.topic_data.iter().enumerate() {
+            let named = Topic { place, name: topic.name.clone(), id: topic.topic_id };
+            for data in &topic.partition_data {
+                let outcome = message.map_or_else(
                     || Outcome::error(error),
                     |message| Outcome::refused(error, message),
-                ),
-            };
-            let answers = topic.partition_data.iter().map(|data| refuse(data.index)).collect();
-            results.push((topic.name.clone(), topic.topic_id), answers);
+                );
+                results.push(&named, data.index, outcome);
+            }
         }
         results
     }
 
-    /// Adds a topic.
-    pub(super) fn push(&mut self, topic: (m::TopicName, Uuid), partitions: Vec<PartitionResult>) {
-        let (name, id) = topic;
-        self.topics.push(TopicResult { name, id, partitions });
+    /// Adds a partition.
+    pub(super) fn push(&mut self, topic: &Topic, index: i32, outcome: Outcome) {
+        self.partitions.push(PartitionResult { topic: topic.clone(), index, outcome });
     }
 
     /// The first partition that was refused, for the log.
     pub(super) fn first_error(&self) -> Option<(String, ErrorCode)> {
-        self.topics.iter().find_map(|topic| {
-            topic.partitions.iter().find_map(|partition| match &partition.outcome {
-                Outcome::Accepted { .. } => None,
-                Outcome::Refused { error, .. } => {
-                    let named = if topic.id.is_nil() {
-                        format!("{}-{}", &*topic.name, partition.index)
-                    } else {
-                        format!("{}-{}", topic.id, partition.index)
-                    };
-                    Some((named, *error))
-                }
-            })
+        self.partitions.iter().find_map(|PartitionResult { topic, index, outcome }| match outcome {
+            Outcome::Accepted { .. } => None,
+            Outcome::Refused(refused) => {
+                let named = if topic.id.is_nil() {
+                    format!("{}-{index}", &*topic.name)
+                } else {
+                    format!("{}-{index}", topic.id)
+                };
+                Some((named, refused.error))
+            }
         })
     }
 
+    /// Appends the response's frame to `out` if every batch is committed; otherwise `false`.
+    pub(super) fn encode_committed(
+        &self,
+        correlation_id: i32,
+        api_version: i16,
+        out: &mut BytesMut,
+    ) -> bool {
+        let is_accepted =
+            |partition: &PartitionResult| matches!(partition.outcome, Outcome::Accepted { .. });
+        if !self.partitions.iter().all(is_accepted) || !self.wait.is_all_committed() {
+            return false;
+        }
+        let topics = by_topic(&self.partitions).map(|partitions| CommittedTopic {
+            name: &partitions[0].topic.name,
+            id: partitions[0].topic.id,
+            partitions: partitions.iter().filter_map(PartitionResult::committed),
+        });
+        produce_response::encode(out, correlation_id, api_version, topics);
+        true
+    }
+
     /// The response to what is known by now: what is not committed yet has timed out.
-    pub(super) fn into_response(self, broker: &Broker, context: &RequestContext) -> Response {
+    pub(super) fn into_response(self, api_version: i16) -> Response {
         let mut writer =
-            Writer { broker, context, wait: self.wait, next_wait: 0, node_endpoints: Vec::new() };
-        let mut responses = Vec::with_capacity(self.topics.len());
-        for topic in self.topics.into_iter().filter(|topic| !topic.partitions.is_empty()) {
-            let partitions =
-                topic.partitions.into_iter().map(|partition| writer.partition(partition)).collect();
-            responses.push(
-                TopicProduceResponse::default()
-                    .with_name(topic.name)
-                    .with_topic_id(topic.id)
-                    .with_partition_responses(partitions),
-            );
+            Writer { api_version, wait: self.wait, next_wait: 0, node_endpoints: Vec::new() };
+        let mut responses: Vec<TopicProduceResponse> = Vec::new();
+        let mut place = None;
+        for result in self.partitions {
+            let Topic { name, id, .. } = &result.topic;
+            if place.replace(result.topic.place) != Some(result.topic.place) {
+                let topic = TopicProduceResponse::default();
+                responses.push(topic.with_name(name.clone()).with_topic_id(*id));
+            }
+            let partition = writer.partition(result);
+            let topic = responses.last_mut().expect("one was pushed for the first partition");
+            topic.partition_responses.push(partition);
         }
         let response = ProduceResponse::default()
             .with_responses(responses)
@@ -175,16 +206,34 @@ impl Results {
     }
 }
 
-struct Writer<'a> {
-    broker: &'a Broker,
-    context: &'a RequestContext,
-    wait: Option<CommitWait>,
+impl PartitionResult {
+    fn committed(&self) -> Option<CommittedPartition> {
+        match &self.outcome {
+            Outcome::Accepted { accepted, log_start_offset } => Some(CommittedPartition {
+                index: self.index,
+                base_offset: accepted.appended.base_offset,
+                log_append_time: accepted.log_append_time,
+                log_start_offset: *log_start_offset,
+            }),
+            Outcome::Refused(_) => None,
+        }
+    }
+}
+
+/// The partitions of each topic; none is empty.
+fn by_topic(partitions: &[PartitionResult]) -> impl Iterator<Item = &[PartitionResult]> + Clone {
+    partitions.chunk_by(|left, right| left.topic.place == right.topic.place)
+}
+
+struct Writer {
+    api_version: i16,
+    wait: CommitWait,
     /// Which addition to `wait` the next accepted partition is.
     next_wait: usize,
     node_endpoints: Vec<NodeEndpoint>,
 }
 
-impl Writer<'_> {
+impl Writer {
     fn partition(&mut self, result: PartitionResult) -> PartitionProduceResponse {
         let none = PartitionProduceResponse::default()
             .with_index(result.index)
@@ -201,10 +250,11 @@ impl Writer<'_> {
                     .with_log_append_time_ms(accepted.log_append_time.get())
                     .with_log_start_offset(log_start_offset.get())
             }
-            Outcome::Refused { error, message, records, leadership } => {
+            Outcome::Refused(refused) => {
+                let Refused { error, message, records, leader } = *refused;
                 let refused = none.with_error_code(error.code());
                 let refused = self.with_reasons(refused, message, records);
-                self.with_leader(refused, leadership)
+                self.with_leader(refused, leader)
             }
         }
     }
@@ -212,11 +262,11 @@ impl Writer<'_> {
     fn commit_error(&mut self) -> ErrorCode {
         let index = self.next_wait;
         self.next_wait += 1;
-        match self.wait.as_ref().map(|wait| wait.state(index)) {
-            Some(CommitState::Committed) => ErrorCode::None,
-            Some(CommitState::Pending) => ErrorCode::RequestTimedOut,
+        match self.wait.state(index) {
+            CommitState::Committed => ErrorCode::None,
+            CommitState::Pending => ErrorCode::RequestTimedOut,
             // The outcome is unknown: the producer asks for metadata and tries again.
-            Some(CommitState::Lost) | None => ErrorCode::KafkaStorageError,
+            CommitState::Lost => ErrorCode::KafkaStorageError,
         }
     }
 
@@ -226,7 +276,7 @@ impl Writer<'_> {
         message: Option<String>,
         records: Vec<(i32, String)>,
     ) -> PartitionProduceResponse {
-        if self.context.api_version < RECORD_ERRORS_SINCE {
+        if self.api_version < RECORD_ERRORS_SINCE {
             return refused;
         }
         let records = records.into_iter().map(|(index, reason)| {
@@ -242,12 +292,11 @@ impl Writer<'_> {
     fn with_leader(
         &mut self,
         refused: PartitionProduceResponse,
-        leadership: Option<Leadership>,
+        leader: Option<LeaderHint>,
     ) -> PartitionProduceResponse {
-        let hint = leadership
-            .filter(|_| self.context.api_version >= LEADER_HINTS_SINCE)
-            .and_then(|leadership| resolve::leader_hint(self.broker, self.context, leadership));
-        let Some(hint) = hint else { return refused };
+        let Some(hint) = leader.filter(|_| self.api_version >= LEADER_HINTS_SINCE) else {
+            return refused;
+        };
         let node_id = m::BrokerId(hint.leader.get());
         if let Some((host, port)) = hint.endpoint
             && !self.node_endpoints.iter().any(|node| node.node_id == node_id)
