@@ -6,9 +6,23 @@ use std::sync::Arc;
 use protocol::request::Request;
 
 use crate::broker::Broker;
+use crate::connection::Serve;
 use crate::context::RequestContext;
 use crate::handlers;
 use crate::reply::Work;
+
+/// The broker as connections see it.
+pub(crate) struct Dispatcher(pub(crate) Arc<Broker>);
+
+impl Serve for Dispatcher {
+    fn handle(&self, context: &RequestContext, request: Request) -> Work {
+        dispatch(&self.0, context, request)
+    }
+
+    fn in_burst(&self, burst: &mut dyn FnMut()) {
+        self.0.partitions.data_dir().gather(burst);
+    }
+}
 
 /// Runs the order-sensitive stage of `request` and returns what remains.
 pub(crate) fn dispatch(broker: &Arc<Broker>, context: &RequestContext, request: Request) -> Work {

@@ -32,7 +32,7 @@ use crate::config::{Config, ListenerConfig};
 use crate::connection::refusal::Warnings;
 use crate::connection::{Limits, Shared};
 use crate::context::Listener;
-use crate::dispatch::dispatch;
+use crate::dispatch::Dispatcher;
 use crate::fetch_session::FetchSessions;
 use crate::http::{self, Health, Observed, Phase};
 use crate::metrics::EdgeMetrics;
@@ -255,9 +255,8 @@ fn connections(broker: &Arc<Broker>, http_address: SocketAddr) -> Arc<Shared> {
     let settings = &broker.settings;
     // The table of settings allows no negative size.
     let request_bytes_max = usize::try_from(settings.socket_request_max_bytes).unwrap_or(0);
-    let serving = Arc::clone(broker);
     Arc::new(Shared {
-        handle: Box::new(move |context, request| dispatch(&serving, context, request)),
+        handle: Box::new(Dispatcher(Arc::clone(broker))),
         buffers: ReadBuffers::new(),
         memory: RequestMemory::new(request_bytes_max),
         metrics: Arc::new(EdgeMetrics::new()),

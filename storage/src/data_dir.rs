@@ -107,7 +107,7 @@ pub struct DataDir {
     path: PathBuf,
     identity: Identity,
     stop: StopKind,
-    environment: LogEnvironment,
+    pub(crate) environment: LogEnvironment,
     logs: Arc<OpenLogs>,
     running: Mutex<Option<Running>>,
 }

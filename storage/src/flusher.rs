@@ -30,6 +30,7 @@ use crate::log::write::{Rest, Written};
 use crate::metrics as names;
 
 mod commits;
+mod gathering;
 mod prepare;
 mod sync;
 
@@ -45,6 +46,8 @@ const STALL_RETRY: Duration = Duration::from_millis(200);
 pub(crate) struct Flusher {
     pending_bytes_max: usize,
     pending_bytes: AtomicUsize,
+    /// Those who will wake this thread when they have appended all that they have.
+    gathering: AtomicUsize,
     queue: Mutex<Queue>,
     wake: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -85,6 +88,7 @@ impl Flusher {
         let flusher = Arc::new(Self {
             pending_bytes_max,
             pending_bytes: AtomicUsize::new(0),
+            gathering: AtomicUsize::new(0),
             queue: Mutex::default(),
             wake: Condvar::new(),
             thread: Mutex::new(None),
@@ -141,7 +145,15 @@ impl Flusher {
     pub(crate) fn enqueue(&self, log: Arc<Log>) {
         let mut queue = self.queue.lock();
         queue.dirty.push(log);
-        if std::mem::take(&mut queue.is_waiting) {
+        if !self.is_gathering() && std::mem::take(&mut queue.is_waiting) {
+            drop(queue);
+            self.wake.notify_one();
+        }
+    }
+
+    fn wake_if_dirty(&self) {
+        let mut queue = self.queue.lock();
+        if !queue.dirty.is_empty() && std::mem::take(&mut queue.is_waiting) {
             drop(queue);
             self.wake.notify_one();
         }
