@@ -36,10 +36,6 @@ pub(crate) type Completion = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
 /// What remains to be done after the order-sensitive stage, which has run in the order of arrival
 /// when the handler returns. A handler never blocks its thread.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved twice; a box would cost each produce one more"
-)]
 pub(crate) enum Work {
     /// Nothing.
     Done(Reply),

@@ -37,7 +37,6 @@ pub(super) struct InFlight {
 }
 
 /// How far a request has come.
-#[expect(clippy::large_enum_variant, reason = "moved once; a box would cost each produce one more")]
 pub(super) enum Stage {
     /// Only its response is left to be written.
     Done(Reply),
