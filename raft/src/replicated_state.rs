@@ -226,7 +226,11 @@ impl ReplicatedState {
         };
         let wait = raft.wait(Some(START_TIMEOUT));
         let led = wait.metrics(leads, "this node leads and has applied an entry of its term").await;
-        led.map(|_metrics| ()).map_err(|error| error.to_string())
+        led.map_err(|error| error.to_string())?;
+        // Ticks start elections and heartbeats. A leader that is the only voter needs neither, nobody
+        // can depose it, and its lease does not end: an idle node should sleep.
+        raft.runtime_config().tick(false);
+        Ok(())
     }
 
     /// Proposes a command; answers with what [`StateMachine::apply`] returned, after it is durable

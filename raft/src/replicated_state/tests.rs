@@ -5,6 +5,7 @@ mod model;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -108,6 +109,18 @@ async fn a_restart_replays_everything_in_order() {
     }
 }
 
+#[tokio::test]
+async fn a_leader_that_was_idle_for_long_takes_commands() {
+    let directory = tempfile::tempdir().unwrap();
+    let (group, _) = start(directory.path()).await;
+    assert_eq!(propose(&group, "one").await, "1");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(24 * 3600)).await;
+    tokio::time::resume();
+    assert_eq!(propose(&group, "two").await, "2");
+    group.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_proposals_at_once_are_each_applied_once() {
     let directory = tempfile::tempdir().unwrap();
@@ -138,7 +151,7 @@ async fn a_snapshot_replaces_the_journal_and_a_restart_goes_on_behind_it() {
         let commands = commands.collect::<Vec<_>>();
         join_all(commands.iter().map(|c| propose(&group, c.clone()))).await;
     }
-    let purged = group.inner.raft.wait(Some(std::time::Duration::from_secs(30)));
+    let purged = group.inner.raft.wait(Some(Duration::from_secs(30)));
     purged.metrics(|m| m.purged.is_some(), "the journal is purged").await.unwrap();
     // A vote waits for what was handed over before it: afterwards the journal is replaced.
     group.inner.journal.save(Vec::new()).await.unwrap();
@@ -179,7 +192,7 @@ async fn damage_is_named_with_its_file() {
         let (group, _) = start(directory.path()).await;
         propose(&group, "one").await;
         group.inner.raft.trigger().snapshot().await.unwrap();
-        let wait = group.inner.raft.wait(Some(std::time::Duration::from_secs(30)));
+        let wait = group.inner.raft.wait(Some(Duration::from_secs(30)));
         wait.metrics(|m| m.purged.is_some(), "there is a snapshot").await.unwrap();
         propose(&group, "two").await;
         propose(&group, "three").await;
@@ -209,7 +222,7 @@ async fn a_snapshot_that_the_caller_cannot_read_is_named_with_the_reason() {
     let (group, _) = start(directory.path()).await;
     propose(&group, b"\0".as_slice()).await;
     group.inner.raft.trigger().snapshot().await.unwrap();
-    let wait = group.inner.raft.wait(Some(std::time::Duration::from_secs(30)));
+    let wait = group.inner.raft.wait(Some(Duration::from_secs(30)));
     wait.metrics(|m| m.snapshot.is_some(), "there is a snapshot").await.unwrap();
     group.shutdown().await;
 
@@ -226,7 +239,7 @@ async fn a_journal_without_its_snapshot_is_refused() {
     let (group, _) = start(directory.path()).await;
     propose(&group, "one").await;
     group.inner.raft.trigger().snapshot().await.unwrap();
-    let wait = group.inner.raft.wait(Some(std::time::Duration::from_secs(30)));
+    let wait = group.inner.raft.wait(Some(Duration::from_secs(30)));
     wait.metrics(|m| m.purged.is_some(), "there is a snapshot").await.unwrap();
     group.shutdown().await;
 
