@@ -18,6 +18,7 @@
 
 mod checkpointer;
 mod deleter;
+mod first_sync;
 pub(crate) mod format;
 mod identity;
 mod lock;
@@ -178,7 +179,9 @@ impl DataDir {
         let directories: HashSet<_> = log_partitions(&entries).collect();
         states.retain(|partition| directories.contains(partition));
 
-        let environment = environment(&device, path, &config, journal)?;
+        let to_recover = states.to_recover(directories);
+        let found_is_synced = first_sync::sync_if_many(&*device, path, &to_recover);
+        let environment = environment(&device, path, &config, journal, found_is_synced)?;
         let logs = Arc::new(OpenLogs::new(Arc::clone(&device), states));
         let no_thread =
             |cause| OpenError::Io { path: path.to_owned(), operation: "start a thread", cause };
@@ -417,6 +420,7 @@ fn environment(
     path: &Path,
     config: &DataDirConfig,
     journal: JournalConfig,
+    found_is_synced: bool,
 ) -> Result<LogEnvironment, OpenError> {
     let space = SpaceGuard::new(Arc::clone(device), path.to_owned(), config.free_bytes_min);
     let space = space.map_err(|cause| OpenError::Io {
@@ -433,6 +437,7 @@ fn environment(
         flusher: Flusher::start_with(Arc::clone(device), path, config.pending_bytes_max, journal),
         tail_cache: Arc::new(TailCache::new(config.tail_cache_bytes_max)),
         producer_expiration: config.producer_expiration,
+        found_is_synced,
     })
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct LogEnvironment {
     pub(crate) tail_cache: Arc<TailCache>,
     /// A producer without a batch for this long is forgotten.
     pub(crate) producer_expiration: Duration,
+    /// Whether all that was on the disk when the directory was opened is durable.
+    pub(crate) found_is_synced: bool,
 }
 
 /// What the data directory's checkpoint file remembers of one log.

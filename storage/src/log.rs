@@ -264,7 +264,7 @@ impl Log {
         if !matches!(self.state.lock().phase, Phase::Open) {
             return;
         }
-        recovery::mark_failed(&self.env, &self.directory);
+        recovery::mark_failed(&*self.env.device, &self.directory);
         let slot = self.listener.lock();
         {
             let mut state = self.state.lock();

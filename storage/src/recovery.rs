@@ -14,7 +14,7 @@ use protocol::types::{LeaderEpoch, Offset, Timestamp};
 
 use crate::checkpoint::TEMPORARY_SUFFIX;
 use crate::config::LogConfig;
-use crate::device::{DeviceFile, OpenMode};
+use crate::device::{Device, DeviceFile, OpenMode};
 use crate::environment::{LogEnvironment, StopKind};
 use crate::error::OpenError;
 use crate::log::open::LOG_CUT_FILE;
@@ -166,6 +166,8 @@ pub(crate) struct Recovery<'a> {
     pub(crate) recovery_point: Offset,
     /// Whether what is read above the recovery point must be written anew, see [`FAILED_MARK`].
     pub(crate) must_rewrite: bool,
+    /// Whether what is read is durable already, by a sync of the whole file system.
+    pub(crate) is_synced: bool,
 }
 
 /// One segment after it was read.
@@ -184,8 +186,10 @@ impl Recovery<'_> {
     pub(crate) fn run(&self, bases: &[Offset]) -> Result<Recovered, OpenError> {
         let after = bases.partition_point(|base_offset| *base_offset <= self.recovery_point);
         let first_read = after.saturating_sub(1);
-        // The names of segments above the recovery point may not be durable yet.
-        self.env.device.sync_dir(self.directory).map_err(io_error(self.directory, "sync"))?;
+        if !self.is_synced {
+            // The names of segments above the recovery point may not be durable yet.
+            self.env.device.sync_dir(self.directory).map_err(io_error(self.directory, "sync"))?;
+        }
         let mut recovered =
             trust(self.env, self.directory, &bases[..first_read], self.recovery_point)?;
         for segment in &recovered.segments {
@@ -247,7 +251,7 @@ impl Recovery<'_> {
         // What was finished before the stop was perhaps not synced, and from now on counts as such.
         if self.must_rewrite {
             self.rewrite(&*file, &path, u64::from(sweep.position))?;
-        } else {
+        } else if was_cut || !self.is_synced {
             self.sync(&*file, &path, was_cut)?;
         }
         let end_offset = sweep.next_offset;
@@ -339,13 +343,12 @@ impl Recovery<'_> {
 }
 
 /// Leaves [`FAILED_MARK`] for the next recovery. Best effort: the disk may take nothing any more.
-pub(crate) fn mark_failed(env: &LogEnvironment, directory: &Path) {
+pub(crate) fn mark_failed(device: &dyn Device, directory: &Path) {
     let path = directory.join(FAILED_MARK);
-    let marked = env
-        .device
+    let marked = device
         .open(&path, OpenMode::Create)
         .and_then(|mark| mark.sync_all())
-        .and_then(|()| env.device.sync_dir(directory));
+        .and_then(|()| device.sync_dir(directory));
     if let Err(error) = marked {
         tracing::warn!(path = %path.display(), %error, "the failure could not be noted");
     }

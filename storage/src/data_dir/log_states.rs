@@ -136,6 +136,18 @@ impl LogStates {
         (checkpoint, stop)
     }
 
+    /// Those of the logs in `found` that were not closed cleanly.
+    pub(super) fn to_recover(
+        &self,
+        found: impl IntoIterator<Item = TopicPartition>,
+    ) -> Vec<TopicPartition> {
+        let is_unclean = |partition: &TopicPartition| {
+            let (_, stop) = self.left_by_last_user(partition);
+            stop != StopKind::Clean
+        };
+        found.into_iter().filter(is_unclean).collect()
+    }
+
     /// Whether the files on disk may list an older log of this name, see the header.
     pub(super) fn is_stale(&self, partition: &TopicPartition) -> bool {
         self.stale.contains(partition)

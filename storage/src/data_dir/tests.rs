@@ -1,5 +1,7 @@
 //! A data directory as its owner sees it, over real files and over a device that loses power.
 
+mod many;
+
 use std::sync::mpsc;
 
 use bytes::Bytes;

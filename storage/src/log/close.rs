@@ -40,7 +40,7 @@ impl Log {
 
     /// The sync after [`Log::close_unsynced`] has failed: the next start must not trust what it reads.
     pub(crate) fn close_failed(&self) {
-        recovery::mark_failed(&self.env, &self.directory);
+        recovery::mark_failed(&*self.env.device, &self.directory);
     }
 
     fn close_with(&self, sync: FinalSync) -> Result<LogCheckpoint, OpenError> {

@@ -50,7 +50,7 @@ impl Log {
         let recovered = recovered.inspect_err(|error| {
             // Whatever failed, it may have been a sync.
             if matches!(error, OpenError::Io { .. }) {
-                recovery::mark_failed(env, &dir);
+                recovery::mark_failed(&*env.device, &dir);
             }
         })?;
         for (leader_epoch, start_offset) in &recovered.epochs {
@@ -124,7 +124,8 @@ fn recover(
             let recovery_point = noted.max(first).max(raised);
             // After lost power the page cache is gone, and what is read is what is on the disk.
             let must_rewrite = listing.has_failed && stop == StopKind::Killed;
-            Recovery { env, directory, config, stop, recovery_point, must_rewrite }
+            let is_synced = env.found_is_synced && !listing.has_failed;
+            Recovery { env, directory, config, stop, recovery_point, must_rewrite, is_synced }
                 .run(&listing.segments)
         }
     }

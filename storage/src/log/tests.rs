@@ -79,6 +79,7 @@ impl Room {
             flusher: Flusher::start(Arc::clone(&device), &root, 64 << 20),
             tail_cache: Arc::new(TailCache::new(tail_cache_bytes)),
             producer_expiration: Duration::from_secs(86_400),
+            found_is_synced: false,
             device,
         };
         Self { env, path: root, _directory: None }

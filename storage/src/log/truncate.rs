@@ -79,6 +79,7 @@ impl Log {
             stop: StopKind::PowerLost,
             recovery_point: end.offset,
             must_rewrite: false,
+            is_synced: false,
         };
         let recovered = recovery.run(&bases).map_err(|error| self.read_error(error))?;
         self.env
