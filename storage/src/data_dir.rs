@@ -272,9 +272,9 @@ impl DataDir {
         };
         let file_delete_delay = config.file_delete_delay;
         let log = Log::open(&self.environment, directory, name, config, checkpoint, stop)?;
-        self.logs.states().set_open(&name.partition, name.topic_id, log.checkpoint());
-        claim.open =
-            Some(OpenLog { log: Arc::clone(&log), topic_id: name.topic_id, file_delete_delay });
+        let (topic_id, noted) = (name.topic_id, log.checkpoint());
+        self.logs.states().set_open(&name.partition, topic_id, noted);
+        claim.open = Some(OpenLog { log: Arc::clone(&log), topic_id, file_delete_delay, noted });
         Ok(log)
     }
 

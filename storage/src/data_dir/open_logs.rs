@@ -32,6 +32,8 @@ pub(super) struct OpenLog {
     pub(super) log: Arc<Log>,
     pub(super) topic_id: TopicId,
     pub(super) file_delete_delay: Duration,
+    /// Where it stood when that was last noted for the checkpoints.
+    pub(super) noted: LogCheckpoint,
 }
 
 /// All open logs, and what is remembered of them and of the others.
@@ -117,14 +119,15 @@ impl OpenLogs {
             let checkpoint = open.log.checkpoint();
             (partition, open, checkpoint)
         };
-        let stands: Vec<_> = self.all_open().into_iter().map(stand).collect();
+        let stands: Vec<_> = self.all_moved().into_iter().map(stand).collect();
         {
-            let slots = self.slots.lock();
+            let mut slots = self.slots.lock();
             let mut states = self.states.lock();
-            for (partition, open, checkpoint) in &stands {
+            for (partition, open, checkpoint) in stands {
                 // One that was closed or deleted meanwhile must not be remembered as open.
-                if slots.holds(partition, &open.log) {
-                    states.set_open(partition, open.topic_id, *checkpoint);
+                if let Some(open) = slots.holding(&partition, &open.log) {
+                    open.noted = checkpoint;
+                    states.set_open(&partition, open.topic_id, checkpoint);
                 }
             }
         }
@@ -195,6 +198,18 @@ impl OpenLogs {
         result
     }
 
+    /// The open logs that no longer stand where they were noted: of 10,000, usually few.
+    fn all_moved(&self) -> Vec<(TopicPartition, OpenLog)> {
+        let slots = self.slots.lock();
+        let moved = slots.by_partition.iter().filter_map(|(partition, slot)| match slot {
+            Slot::Open(open) if open.log.checkpoint() != open.noted => {
+                Some((partition.clone(), open.clone()))
+            }
+            Slot::Open(_) | Slot::Claimed => None,
+        });
+        moved.collect()
+    }
+
     fn all_open(&self) -> Vec<(TopicPartition, OpenLog)> {
         let slots = self.slots.lock();
         let open = slots.by_partition.iter().filter_map(|(partition, slot)| match slot {
@@ -215,11 +230,11 @@ fn close_logs(
 }
 
 impl Slots {
-    /// Whether this very log is open.
-    fn holds(&self, partition: &TopicPartition, log: &Arc<Log>) -> bool {
-        match self.by_partition.get(partition) {
-            Some(Slot::Open(open)) => Arc::ptr_eq(&open.log, log),
-            Some(Slot::Claimed) | None => false,
+    /// The entry of this very log, if it is open.
+    fn holding(&mut self, partition: &TopicPartition, log: &Arc<Log>) -> Option<&mut OpenLog> {
+        match self.by_partition.get_mut(partition) {
+            Some(Slot::Open(open)) if Arc::ptr_eq(&open.log, log) => Some(open),
+            Some(Slot::Open(_) | Slot::Claimed) | None => None,
         }
     }
 }
