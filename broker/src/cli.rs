@@ -15,7 +15,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -24,7 +23,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Inputs, example, show};
 use crate::http::Health;
 use crate::lifecycle::Running;
-use crate::metrics::{SECONDS_BUCKETS, tables};
+use crate::metrics::registry::Registry;
+use crate::metrics::tables;
 use arguments::{Arguments, Task};
 use banner::Banner;
 use exit::Exit;
@@ -105,12 +105,12 @@ fn start(inputs: &Inputs, clock: SystemClock, began: Instant) -> Exit {
     if !config.names_without_effect.is_empty() {
         warn!(settings = config.names_without_effect.join(","), "these settings have no effect");
     }
-    let prometheus = match install_metrics() {
-        Ok(prometheus) => prometheus,
+    let metrics = match install_metrics() {
+        Ok(metrics) => metrics,
         Err(error) => return fail(Exit::Failed, &error.to_string(), None),
     };
     match runtime() {
-        Ok(runtime) => runtime.block_on(serve(&config, prometheus, clock, began)),
+        Ok(runtime) => runtime.block_on(serve(&config, metrics, clock, began)),
         Err(error) => fail(Exit::Failed, &format!("cannot start threads: {error}"), None),
     }
 }
@@ -125,23 +125,14 @@ fn runtime() -> std::io::Result<Runtime> {
         .build()
 }
 
-fn install_metrics() -> anyhow::Result<PrometheusHandle> {
-    let builder = PrometheusBuilder::new();
-    let seconds = Matcher::Suffix("_seconds".to_owned());
-    let builder: Result<_, BuildError> = builder.set_buckets_for_metric(seconds, SECONDS_BUCKETS);
-    let recorder = builder?.build_recorder();
-    let handle = recorder.handle();
-    metrics::set_global_recorder(recorder)?;
+fn install_metrics() -> anyhow::Result<Registry> {
+    let registry = Registry::default();
+    metrics::set_global_recorder(registry.clone())?;
     tables::register_all();
-    Ok(handle)
+    Ok(registry)
 }
 
-async fn serve(
-    config: &Config,
-    prometheus: PrometheusHandle,
-    clock: SystemClock,
-    began: Instant,
-) -> Exit {
+async fn serve(config: &Config, metrics: Registry, clock: SystemClock, began: Instant) -> Exit {
     let (mut terminate, mut interrupt) =
         match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
             (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
@@ -150,7 +141,7 @@ async fn serve(
             }
         };
     let started = tokio::select! {
-        started = Running::start(config, Health::new(prometheus), Arc::new(clock)) => started,
+        started = Running::start(config, Health::new(metrics), Arc::new(clock)) => started,
         // Nothing was acknowledged yet, so nothing can be lost.
         () = either(&mut terminate, &mut interrupt) => return Exit::Done,
     };

@@ -13,12 +13,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::broker::Broker;
 use crate::connection::Shared;
+use crate::metrics::registry::Registry;
 use crate::partition_metrics::PartitionMetrics;
 use bounded::BoundedListener;
 
@@ -45,7 +45,7 @@ pub(crate) enum Phase {
 /// What is answered from. Filled while the broker starts.
 pub(crate) struct Health {
     phase: AtomicU8,
-    prometheus: PrometheusHandle,
+    metrics: Registry,
     observed: OnceLock<Observed>,
 }
 
@@ -61,9 +61,9 @@ pub(crate) struct Observed {
 
 impl Health {
     /// A broker that is starting.
-    pub(crate) fn new(prometheus: PrometheusHandle) -> Arc<Self> {
+    pub(crate) fn new(metrics: Registry) -> Arc<Self> {
         let phase = AtomicU8::new(Phase::Starting as u8);
-        Arc::new(Self { phase, prometheus, observed: OnceLock::new() })
+        Arc::new(Self { phase, metrics, observed: OnceLock::new() })
     }
 
     /// Sets what is looked at. Called once, when the broker can be asked.
@@ -75,11 +75,6 @@ impl Health {
     /// Notes a step of the broker's life.
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
-    }
-
-    /// Empties the buffers of recorded samples. Without a regular call they would grow.
-    pub(crate) fn run_upkeep(&self) {
-        self.prometheus.run_upkeep();
     }
 
     /// Why clients cannot be served; empty if they can.
@@ -105,7 +100,7 @@ impl Health {
             connections.metrics.sample(memory_bytes, connections.buffers.bytes());
             partition_metrics.sample(broker);
         }
-        self.prometheus.render()
+        self.metrics.render()
     }
 }
 
@@ -145,7 +140,6 @@ async fn metrics(State(health): State<Arc<Health>>) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use metrics_exporter_prometheus::PrometheusBuilder;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
@@ -162,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn readiness_follows_the_life_of_the_broker_and_says_why() {
-        let health = Health::new(PrometheusBuilder::new().build_recorder().handle());
+        let health = Health::new(Registry::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let served = tokio::spawn(serve(listener, Arc::clone(&health)));

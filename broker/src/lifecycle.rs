@@ -13,7 +13,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -50,8 +49,6 @@ use crate::server::{BoundPort, ConnectionLimits, Server};
 const DEFAULT_BROKER_ID: BrokerId = BrokerId::new(1);
 /// Threads for reads that wait for the disk.
 const READ_THREADS: usize = 4;
-/// How often recorded samples are folded into their histograms.
-const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Why the broker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +90,7 @@ pub(crate) struct Running {
     data_dir: Arc<DataDir>,
     health: Arc<Health>,
     server: Server,
-    /// HTTP, retention and upkeep; ended by being dropped.
+    /// HTTP and retention; ended by being dropped.
     background: JoinSet<()>,
     /// The listeners, with the ports that the system chose.
     pub(crate) listeners: Vec<(SocketAddr, Arc<Listener>)>,
@@ -170,7 +167,6 @@ async fn start_on(
     .await?;
     let interval = settings.retention_check_interval;
     background.spawn(retention::run(Arc::clone(&partitions), Arc::clone(&clock), interval));
-    background.spawn(upkeep(Arc::clone(&health)));
 
     let broker = Arc::new(Broker {
         broker_id,
@@ -265,14 +261,6 @@ fn connections(broker: &Arc<Broker>, http_address: SocketAddr) -> Arc<Shared> {
         http_address: http_address.to_string(),
         warnings: Warnings::new(),
     })
-}
-
-async fn upkeep(health: Arc<Health>) {
-    let mut interval = tokio::time::interval(METRICS_UPKEEP_INTERVAL);
-    loop {
-        interval.tick().await;
-        health.run_upkeep();
-    }
 }
 
 async fn close(data_dir: Arc<DataDir>) -> Result<(), OpenError> {

@@ -3,6 +3,7 @@
 //! Every metric of the table shows from the first scrape on. Handles are made once; recording never
 //! formats a label and never takes a lock. Storage and raft keep tables of their own.
 
+pub(crate) mod registry;
 pub(crate) mod tables;
 
 use std::time::Duration;
@@ -100,12 +101,6 @@ pub(crate) const METRICS: &[Metric] = &[
     },
     metric(RESIDENT_BYTES, Kind::Gauge, Unit::Bytes, "Memory of this process in RAM."),
     metric(OPEN_DESCRIPTORS, Kind::Gauge, Unit::Count, "Descriptors that this process has open."),
-];
-
-/// Upper bounds of the buckets of times.
-pub(crate) const SECONDS_BUCKETS: &[f64] = &[
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    5.0, 10.0, 30.0,
 ];
 
 /// The handles that connections and listeners record through.

@@ -73,18 +73,17 @@ pub(crate) fn register_all() {
 mod tests {
     use std::collections::BTreeSet;
 
-    use metrics_exporter_prometheus::PrometheusBuilder;
-
     use super::*;
     use crate::metrics::EdgeMetrics;
+    use crate::metrics::registry::Registry;
 
     #[test]
     fn every_metric_of_the_tables_shows_from_the_first_scrape_and_no_other() {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let text = metrics::with_local_recorder(&recorder, || {
+        let registry = Registry::default();
+        let text = metrics::with_local_recorder(&registry, || {
             register_all();
             drop(EdgeMetrics::new());
-            recorder.handle().render()
+            registry.render()
         });
         let shown: BTreeSet<&str> = text
             .lines()
