@@ -90,9 +90,19 @@ impl Cluster {
         let images = metadata.lock().subscribe()?;
         let controller = Controller::new(group.clone(), images.clone(), parts.settings.clone());
         let controller = Arc::new(controller);
-        check_level(&controller, &images).await?;
-        let image = broker_image(&parts);
-        controller.register(identity.broker_id, image).await?;
+        let level = new_level(&images)?;
+        // Proposed together, the two share a sync.
+        let (marked, registered) = tokio::join!(
+            async {
+                if let Some(level) = level {
+                    controller.propose(level).await.map(drop)
+                } else {
+                    Ok(())
+                }
+            },
+            controller.register(identity.broker_id, broker_image(&parts)),
+        );
+        marked.and(registered)?;
 
         let (sender, reconciled) = watch::channel(LogIndex::default());
         let mut reconciler = Reconciler {
@@ -188,22 +198,18 @@ fn broker_image(parts: &ClusterParts<'_>) -> BrokerImage {
     BrokerImage { endpoints, rack: parts.settings.broker_rack.clone() }
 }
 
-/// Refuses metadata of a newer version; marks new metadata with our level.
-async fn check_level(
-    controller: &Controller,
-    images: &watch::Receiver<Arc<Image>>,
-) -> Result<(), ClusterStartError> {
+/// Refuses metadata of a newer version; what marks new metadata with our level.
+fn new_level(images: &watch::Receiver<Arc<Image>>) -> Result<Option<Command>, ClusterStartError> {
     let level = images.borrow().features.get(METADATA_FEATURE).copied();
     match level {
         None => {
             let name = METADATA_FEATURE.to_owned();
-            controller.propose(Command::SetFeature { name, level: METADATA_LEVEL }).await?;
-            Ok(())
+            Ok(Some(Command::SetFeature { name, level: METADATA_LEVEL }))
         }
         Some(found) if found > METADATA_LEVEL => {
             Err(ClusterStartError::NewerLevel { found, supported: METADATA_LEVEL })
         }
-        Some(_) => Ok(()),
+        Some(_) => Ok(None),
     }
 }
 

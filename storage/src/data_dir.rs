@@ -161,7 +161,7 @@ impl DataDir {
         journal: JournalConfig,
         identity: impl FnOnce() -> Identity,
     ) -> Result<Self, OpenError> {
-        create_missing(&*device, path)?;
+        let is_made = create_missing(&*device, path)?;
         identity::recognise(&*device, path)?;
         let lock = DirectoryLock::acquire(&*device, path)?;
         // Again: before the lock, another process may have been at work on it.
@@ -173,7 +173,13 @@ impl DataDir {
             journal::replay::replay(&*device, path, owner)?;
         }
         let (state, stop) = RunState::begin(&*device, path, is_fresh)?;
-        sync_names(&*device, path, is_fresh)?;
+        if !is_fresh {
+            // Whoever made the names in it may have been killed before that.
+            sync_names(&*device, path)?;
+        } else if !is_made && let Some(parent) = parent_of(path) {
+            // The same of its own name. Those in it are new, and each was synced when it was made.
+            sync_names(&*device, parent)?;
+        }
         let mut states = LogStates::read(&*device, path, state.boot_id(), stop)?;
         let entries = list(&*device, path)?;
         let directories: HashSet<_> = log_partitions(&entries).collect();
@@ -441,28 +447,32 @@ fn environment(
     })
 }
 
-/// Makes `path` and its missing parents, durably.
-fn create_missing(device: &dyn Device, path: &Path) -> Result<(), OpenError> {
+/// Makes `path` and its missing parents, durably; false if it was there.
+fn create_missing(device: &dyn Device, path: &Path) -> Result<bool, OpenError> {
     let failed = |path: &Path, operation| {
         let path = path.to_owned();
         move |cause| OpenError::Io { path, operation, cause }
     };
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or_else(|| Path::new("."));
+    let parent = parent_of(path).unwrap_or_else(|| Path::new("."));
     match device.create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound && parent != path => {
             create_missing(device, parent)?;
             device.create_dir(path).map_err(failed(path, "create"))?;
         }
         created => created.map_err(failed(path, "create"))?,
     }
-    device.sync_dir(parent).map_err(failed(parent, "sync"))
+    device.sync_dir(parent).map_err(failed(parent, "sync"))?;
+    Ok(true)
 }
 
-/// Makes the names of the identity's files durable: who wrote them may have been killed before that.
-fn sync_names(device: &dyn Device, path: &Path, is_fresh: bool) -> Result<(), OpenError> {
-    let sync = |path: &Path| match device.sync_dir(path) {
+fn parent_of(path: &Path) -> Option<&Path> {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty())
+}
+
+/// Makes the names in a directory durable.
+fn sync_names(device: &dyn Device, path: &Path) -> Result<(), OpenError> {
+    match device.sync_dir(path) {
         // A directory above ours may be closed to us; whoever made ours for us has synced it.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         synced => synced.map_err(|cause| OpenError::Io {
@@ -470,12 +480,7 @@ fn sync_names(device: &dyn Device, path: &Path, is_fresh: bool) -> Result<(), Op
             operation: "sync",
             cause,
         }),
-    };
-    if is_fresh && let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
-    {
-        sync(parent)?;
     }
-    sync(path)
 }
 
 fn list(device: &dyn Device, path: &Path) -> Result<Vec<DirectoryEntry>, OpenError> {

@@ -57,7 +57,8 @@ impl RunState {
             None => StopKind::PowerLost,
             Some(text) => stop_kind(text, &boot_id),
         };
-        if text.is_none() {
+        let is_new = text.is_none();
+        if is_new {
             checkpoint::write_atomic(device, &path, line(RUNNING, &boot_id).as_bytes())?;
         }
         let file = device.open(&path, OpenMode::Write).map_err(|cause| OpenError::Io {
@@ -66,7 +67,9 @@ impl RunState {
             cause,
         })?;
         let state = Self { file, path, boot_id };
-        state.overwrite(RUNNING)?;
+        if !is_new {
+            state.overwrite(RUNNING)?;
+        }
         Ok((state, stop))
     }
 
