@@ -20,6 +20,9 @@ pub(crate) const API_VERSIONS: i16 = 18;
 const METADATA: i16 = 3;
 const PRODUCE: i16 = 0;
 const REQUEST_BYTES_MAX: usize = 4 << 20;
+/// What the reading task of an idle connection may take, of which a node has 10,000. A local variable
+/// that lives across an await counts for each of them.
+const TASK_BYTES_MAX: usize = 3 << 10;
 
 /// What connections share, with a handler of the test's own.
 pub(crate) fn shared(
@@ -64,7 +67,10 @@ impl Client {
             id: 1,
         };
         let stop = watch::Sender::new(false);
-        let served = tokio::spawn(serve(Arc::clone(&shared), connection, stop.subscribe()));
+        let serving = serve(Arc::clone(&shared), connection, stop.subscribe());
+        let task_bytes = size_of_val(&serving);
+        assert!(task_bytes <= TASK_BYTES_MAX, "the reading task takes {task_bytes} bytes");
+        let served = tokio::spawn(serving);
         Self { stream, served, stop, shared }
     }
 
