@@ -24,6 +24,7 @@ mod identity;
 mod lock;
 mod log_directory;
 mod log_states;
+mod names;
 mod open_logs;
 mod run_state;
 #[cfg(test)]
@@ -161,7 +162,7 @@ impl DataDir {
         journal: JournalConfig,
         identity: impl FnOnce() -> Identity,
     ) -> Result<Self, OpenError> {
-        let is_made = create_missing(&*device, path)?;
+        let is_made = names::create_missing(&*device, path)?;
         identity::recognise(&*device, path)?;
         let lock = DirectoryLock::acquire(&*device, path)?;
         // Again: before the lock, another process may have been at work on it.
@@ -175,10 +176,10 @@ impl DataDir {
         let (state, stop) = RunState::begin(&*device, path, is_fresh)?;
         if !is_fresh {
             // Whoever made the names in it may have been killed before that.
-            sync_names(&*device, path)?;
-        } else if !is_made && let Some(parent) = parent_of(path) {
+            names::sync(&*device, path)?;
+        } else if !is_made && let Some(parent) = names::parent_of(path) {
             // The same of its own name. Those in it are new, and each was synced when it was made.
-            sync_names(&*device, parent)?;
+            names::sync(&*device, parent)?;
         }
         let mut states = LogStates::read(&*device, path, state.boot_id(), stop)?;
         let entries = list(&*device, path)?;
@@ -445,42 +446,6 @@ fn environment(
         producer_expiration: config.producer_expiration,
         found_is_synced,
     })
-}
-
-/// Makes `path` and its missing parents, durably; false if it was there.
-fn create_missing(device: &dyn Device, path: &Path) -> Result<bool, OpenError> {
-    let failed = |path: &Path, operation| {
-        let path = path.to_owned();
-        move |cause| OpenError::Io { path, operation, cause }
-    };
-    let parent = parent_of(path).unwrap_or_else(|| Path::new("."));
-    match device.create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && parent != path => {
-            create_missing(device, parent)?;
-            device.create_dir(path).map_err(failed(path, "create"))?;
-        }
-        created => created.map_err(failed(path, "create"))?,
-    }
-    device.sync_dir(parent).map_err(failed(parent, "sync"))?;
-    Ok(true)
-}
-
-fn parent_of(path: &Path) -> Option<&Path> {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty())
-}
-
-/// Makes the names in a directory durable.
-fn sync_names(device: &dyn Device, path: &Path) -> Result<(), OpenError> {
-    match device.sync_dir(path) {
-        // A directory above ours may be closed to us; whoever made ours for us has synced it.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        synced => synced.map_err(|cause| OpenError::Io {
-            path: path.to_owned(),
-            operation: "sync",
-            cause,
-        }),
-    }
 }
 
 fn list(device: &dyn Device, path: &Path) -> Result<Vec<DirectoryEntry>, OpenError> {
