@@ -121,6 +121,7 @@ fn produce_everywhere(node: &Node, partitions: u64) {
 }
 
 /// Prints how much of a core the broker takes while nobody asks for anything.
+#[expect(clippy::disallowed_methods, reason = "this thread is one that nothing else runs on")]
 fn tell_idle(node: &Node) {
     let (began, used) = (monotonic_now(), cpu_seconds(node));
     std::thread::sleep(IDLE);
