@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use protocol::types::{LeaderEpoch, Offset, Timestamp};
 
-use crate::checkpoint::TEMPORARY_SUFFIX;
+use crate::checkpoint::{TEMPORARY_SUFFIX, write_atomic};
 use crate::config::LogConfig;
 use crate::device::{Device, DeviceFile, OpenMode};
 use crate::environment::{LogEnvironment, StopKind};
@@ -293,18 +293,23 @@ impl Recovery<'_> {
         device.sync_dir(self.directory).map_err(io_error(self.directory, "sync"))
     }
 
-    /// Makes the places of Raft-only entries durable, as they are by what was read.
+    /// Makes the places of Raft-only entries durable, as they are by what was read. The file is
+    /// replaced as a whole: the next start believes what it says of the part that is not read again.
     fn save_raft_only(&self, segment: &Segment) -> Result<(), OpenError> {
+        let rows = segment.all_raft_only();
         let path = segment.sibling(RAFT_ONLY_SUFFIX);
-        let saved = match segment.save_raft_only(self.env) {
-            Ok(Some((_, file))) => file.sync_all(),
-            Ok(None) => match self.env.device.remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-                Ok(()) | Err(_) => Ok(()),
-            },
-            Err(error) => Err(error),
-        };
-        saved.map_err(io_error(&path, "write"))
+        if !rows.is_empty() {
+            write_atomic(&*self.env.device, &path, &rows)?;
+            self.env.files.forget(&path);
+            segment.raft_only_saved();
+            return Ok(());
+        }
+        match self.env.device.remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(io_error(&path, "remove")(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// The synced part must be there as a whole, without a gap between segments.

@@ -370,6 +370,20 @@ impl Segment {
         Ok(Some((path, file)))
     }
 
+    /// The places of all Raft-only entries of the active segment, as their file holds them.
+    pub(crate) fn all_raft_only(&self) -> Vec<u8> {
+        let state = self.state.lock();
+        let Index::Active(active) = &state.index else { return Vec::new() };
+        active.raft_only.encode_from(0)
+    }
+
+    /// All of them are in their file.
+    pub(crate) fn raft_only_saved(&self) {
+        if let Index::Active(active) = &mut self.state.lock().index {
+            active.saved.raft_only = active.raft_only.len();
+        }
+    }
+
     /// No batch will follow: the rows in memory are given up for the files.
     pub(crate) fn close(&self) {
         self.state.lock().index = Index::Closed(None);

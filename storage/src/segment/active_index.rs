@@ -68,16 +68,18 @@ impl ActiveIndex {
         Ok(index)
     }
 
-    /// What the index files say of batches up to the one that holds `offset` or is not far before
-    /// it, and where that one starts: a recovery walks on from there.
+    /// What the index files say of batches wholly below `end` (exclusive, above the segment's base),
+    /// up to one of the last of them, and where that one starts: a recovery walks on from there. Not
+    /// from a batch at `end`: a Raft-only entry without an offset of its own may stand before it,
+    /// whose place was never saved.
     pub(crate) fn read_below(
         env: &LogEnvironment,
         segment: &Segment,
-        offset: Offset,
+        end: Offset,
         bytes: u32,
     ) -> Result<(Self, u32), OpenError> {
         let mut index = Self::read(env, segment, bytes)?;
-        let wanted = relative(offset, segment.base_offset()).unwrap_or(0);
+        let wanted = relative(end, segment.base_offset()).unwrap_or(0).saturating_sub(1);
         let Some(row) = index.offsets.floor(wanted) else { return Ok((Self::default(), 0)) };
         index.offsets.truncate(row.position + 1);
         index.times.truncate(row.relative_offset + 1);
