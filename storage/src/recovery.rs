@@ -21,7 +21,7 @@ use crate::log::open::LOG_CUT_FILE;
 use crate::producer_snapshot;
 use crate::scan::{Found, SWEEP_WINDOW_BYTES, Scan, ScanError, Wait, as_u64};
 use crate::segment::{
-    self, ActiveIndex, LOG_SUFFIX, NewestRecord, RAFT_ONLY_SUFFIX, SUFFIXES, Segment,
+    self, ActiveIndex, LOG_SUFFIX, NewestRecord, RAFT_ONLY_SUFFIX, SUFFIXES, Segment, leaving,
     parse_file_name,
 };
 
@@ -96,7 +96,7 @@ impl Listing {
     ) -> Result<(), OpenError> {
         let after = self.segments.partition_point(|base_offset| *base_offset <= log_start_offset);
         for base_offset in self.segments.drain(..after.saturating_sub(1)) {
-            remove_files(env, directory, base_offset)?;
+            leaving::remove_files(env, directory, base_offset)?;
         }
         Ok(())
     }
@@ -184,7 +184,9 @@ impl Recovery<'_> {
     /// # Errors
     /// [`OpenError::Corrupt`] for damage below the recovery point, [`OpenError::Io`].
     pub(crate) fn run(&self, bases: &[Offset]) -> Result<Recovered, OpenError> {
-        let after = bases.partition_point(|base_offset| *base_offset <= self.recovery_point);
+        // The segment that holds the last offset below the recovery point, not one that begins there: a
+        // Raft-only entry without an offset of its own may end the one before, and need not be synced.
+        let after = bases.partition_point(|base_offset| *base_offset < self.recovery_point);
         let first_read = after.saturating_sub(1);
         if !self.is_synced {
             // The names of segments above the recovery point may not be durable yet.
@@ -341,7 +343,7 @@ impl Recovery<'_> {
         }
         // The last first, so that a crash in between leaves no gap.
         for base_offset in bases.iter().rev() {
-            remove_files(self.env, self.directory, *base_offset)?;
+            leaving::remove_files(self.env, self.directory, *base_offset)?;
         }
         self.env.device.sync_dir(self.directory).map_err(io_error(self.directory, "sync"))
     }
@@ -357,28 +359,6 @@ pub(crate) fn mark_failed(device: &dyn Device, directory: &Path) {
     if let Err(error) = marked {
         tracing::warn!(path = %path.display(), %error, "the failure could not be noted");
     }
-}
-
-/// Removes the files of one segment, as far as they are there.
-///
-/// # Errors
-/// [`OpenError::Io`].
-pub(crate) fn remove_files(
-    env: &LogEnvironment,
-    directory: &Path,
-    base_offset: Offset,
-) -> Result<(), OpenError> {
-    for suffix in SUFFIXES {
-        let path = directory.join(segment::file_name(base_offset, suffix));
-        env.files.forget(&path);
-        match env.device.remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(io_error(&path, "remove")(error));
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-    Ok(())
 }
 
 /// The state of a walk through one segment.

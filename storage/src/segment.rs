@@ -32,6 +32,7 @@ use crate::time_index::{self, TimeRow, TimeRows};
 
 mod active_index;
 mod index_files;
+pub(crate) mod leaving;
 
 use active_index::newest_of;
 pub(crate) use active_index::{ActiveIndex, NewestRecord};
@@ -41,10 +42,10 @@ pub(crate) const LOG_SUFFIX: &str = ".log";
 pub(crate) const OFFSET_INDEX_SUFFIX: &str = ".index";
 pub(crate) const TIME_INDEX_SUFFIX: &str = ".timeindex";
 pub(crate) const RAFT_ONLY_SUFFIX: &str = ".raftonly";
-/// All of them, the log itself last, so that a segment whose log is there may lack an index but not
-/// the other way round.
+/// All of them, in the order in which they leave: a segment whose log is there may lack an index, but
+/// not the places of its Raft-only entries, see [`leaving`].
 pub(crate) const SUFFIXES: [&str; 4] =
-    [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, RAFT_ONLY_SUFFIX, LOG_SUFFIX];
+    [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, LOG_SUFFIX, RAFT_ONLY_SUFFIX];
 
 #[derive(Debug)]
 enum Index {

@@ -17,7 +17,7 @@ use crate::device::OpenMode;
 use crate::error::{LogFailure, OpenError, ReadError};
 use crate::recovery::{DELETED_SUFFIX, io_error};
 use crate::retention::{Candidate, Limits, expired};
-use crate::segment::{SUFFIXES, Segment};
+use crate::segment::{SUFFIXES, Segment, leaving};
 
 /// In which order the names of deleted segments may go from the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,6 +243,8 @@ impl Log {
             let mut renamed = path.clone().into_os_string();
             renamed.push(DELETED_SUFFIX);
             let renamed = PathBuf::from(renamed);
+            leaving::before_leaving(&*self.env.device, &path, suffix)
+                .map_err(io_error(&path, "sync before"))?;
             match self.env.device.rename(&path, &renamed) {
                 Ok(()) => writer.doomed.push(Doomed { path: renamed, due }),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -10,9 +10,9 @@ use super::{Log, Writer, producers};
 use crate::device::OpenMode;
 use crate::environment::StopKind;
 use crate::error::{LogFailure, OpenError, ReadError};
-use crate::recovery::{self, Recovered, Recovery, io_error};
+use crate::recovery::{Recovered, Recovery, io_error};
 use crate::scan::{LOOKUP_WINDOW_BYTES, Scan, Wait};
-use crate::segment::{OFFSET_INDEX_SUFFIX, RAFT_ONLY_SUFFIX, Segment, TIME_INDEX_SUFFIX};
+use crate::segment::{OFFSET_INDEX_SUFFIX, RAFT_ONLY_SUFFIX, Segment, TIME_INDEX_SUFFIX, leaving};
 
 /// A batch boundary in a segment.
 struct Place {
@@ -67,7 +67,7 @@ impl Log {
                 .map_err(|error| self.read_error(error.into()))?;
         }
         for segment in dropped.iter().rev() {
-            recovery::remove_files(&self.env, &self.directory, segment.base_offset())
+            leaving::remove_files(&self.env, &self.directory, segment.base_offset())
                 .map_err(|error| self.read_error(error))?;
         }
         self.cut_file(last, end.position)?;
