@@ -22,7 +22,7 @@ const PRODUCE: i16 = 0;
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 /// What the reading task of an idle connection may take, of which a node has 10,000. A local variable
 /// that lives across an await counts for each of them.
-const TASK_BYTES_MAX: usize = 3 << 10;
+const TASK_BYTES_MAX: usize = 7 << 9;
 
 /// What connections share, with a handler of the test's own.
 pub(crate) fn shared(
