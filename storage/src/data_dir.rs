@@ -61,9 +61,9 @@ use crate::log::Log;
 use crate::space::SpaceGuard;
 use crate::tail_cache::TailCache;
 
-/// The journal of a directory on a disk: large enough that its halves are synced in one go each, and
-/// small enough to be replayed at once. It is made when commits are small for a while.
-const JOURNAL: JournalConfig = JournalConfig { bytes: 16 << 20, begins_after: 64 };
+/// Off until its crash test holds for every seed: one lost what was acknowledged. The settings that were
+/// measured are 16 MiB, made after 64 small commits.
+const JOURNAL: JournalConfig = JournalConfig::NONE;
 
 /// Who a data directory belongs to. Made on first start, never changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
