@@ -51,6 +51,7 @@ use self::run_state::RunState;
 use crate::config::LogConfig;
 use crate::device::os::OsDevice;
 use crate::device::{Device, DirectoryEntry};
+use crate::disk_syncs::DiskSyncs;
 use crate::environment::{LogEnvironment, StopKind};
 use crate::error::OpenError;
 use crate::file_cache::FileCache;
@@ -187,7 +188,7 @@ impl DataDir {
         states.retain(|partition| directories.contains(partition));
 
         let to_recover = states.to_recover(directories);
-        let found_is_synced = first_sync::sync_if_many(&*device, path, &to_recover);
+        let found_is_synced = first_sync::sync_if_many(&*device, path, &to_recover)?;
         let environment = environment(&device, path, &config, journal, found_is_synced)?;
         let logs = Arc::new(OpenLogs::new(Arc::clone(&device), states));
         let no_thread =
@@ -266,8 +267,7 @@ impl DataDir {
                 refuse_other_topic(name, found, &directory)?;
                 let left = self.logs.states().left_by_last_user(&name.partition);
                 if left.0.is_none() {
-                    // Its creator may have been killed before it was durable.
-                    log_directory::sync(device, &self.path, &directory)?;
+                    log_directory::complete(device, &self.path, name)?;
                 }
                 left
             }
@@ -385,7 +385,7 @@ impl DataDir {
         let Some(running) = self.running.lock().take() else { return Ok(()) };
         let Running { checkpointer, deleter, state, lock } = running;
         drop(checkpointer);
-        let closed = self.logs.close(&self.path);
+        let closed = self.logs.close(&self.environment.disk_syncs);
         self.environment.files.forget_all();
         self.environment.flusher.stop();
         let emptied = self.environment.flusher.journal().stop(true);
@@ -435,13 +435,16 @@ fn environment(
         operation: "ask for the free space",
         cause,
     })?;
-    let journal = Journal::new(Arc::clone(device), path, journal);
+    let disk_syncs = DiskSyncs::new(Arc::clone(device), path.to_owned());
+    let journal = Journal::new(Arc::clone(device), Arc::clone(&disk_syncs), journal);
+    let pending_bytes_max = config.pending_bytes_max;
     Ok(LogEnvironment {
         device: Arc::clone(device),
         files: Arc::new(FileCache::new(Arc::clone(device), config.open_files_max)),
         mapped_indexes: Arc::default(),
         space: Arc::new(space),
-        flusher: Flusher::start_with(Arc::clone(device), path, config.pending_bytes_max, journal),
+        flusher: Flusher::start(Arc::clone(&disk_syncs), pending_bytes_max, journal),
+        disk_syncs,
         tail_cache: Arc::new(TailCache::new(config.tail_cache_bytes_max)),
         producer_expiration: config.producer_expiration,
         found_is_synced,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use protocol::types::Offset;
 
 use crate::device::Device;
+use crate::disk_syncs::DiskSyncs;
 use crate::file_cache::FileCache;
 use crate::flusher::Flusher;
 use crate::mapped_indexes::MappedIndexes;
@@ -23,6 +24,8 @@ pub(crate) struct LogEnvironment {
     pub(crate) mapped_indexes: Arc<MappedIndexes>,
     /// Lets appends in while the disk has space.
     pub(crate) space: Arc<SpaceGuard>,
+    /// Which syncs of the disk count.
+    pub(crate) disk_syncs: Arc<DiskSyncs>,
     /// Writes and syncs for all logs of the disk.
     pub(crate) flusher: Arc<Flusher>,
     /// Recent batches of all logs.

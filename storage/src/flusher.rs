@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use metrics::{counter, gauge};
 use parking_lot::{Condvar, Mutex};
 
-use crate::device::Device;
+use crate::disk_syncs::DiskSyncs;
 use crate::journal::Journal;
 use crate::log::Log;
 use crate::log::sync_job::SyncJob;
@@ -62,29 +62,16 @@ struct Queue {
 }
 
 impl Flusher {
-    /// As [`Flusher::start_with`], without a journal.
-    #[cfg(test)]
-    pub(crate) fn start(
-        device: Arc<dyn Device>,
-        root: &Path,
-        pending_bytes_max: usize,
-    ) -> Arc<Self> {
-        let none = crate::journal::JournalConfig::NONE;
-        let journal = Journal::new(Arc::clone(&device), root, none);
-        Self::start_with(device, root, pending_bytes_max, journal)
-    }
-
-    /// Starts the flusher's thread for the file system that holds `root`.
+    /// Starts the flusher's thread for one disk.
     ///
     /// # Panics
     /// If the operating system refuses a thread.
-    pub(crate) fn start_with(
-        device: Arc<dyn Device>,
-        root: &Path,
+    pub(crate) fn start(
+        disk_syncs: Arc<DiskSyncs>,
         pending_bytes_max: usize,
         journal: Arc<Journal>,
     ) -> Arc<Self> {
-        let syncer = sync::Syncer::start(device, root.to_owned(), Arc::clone(&journal));
+        let syncer = sync::Syncer::start(disk_syncs, Arc::clone(&journal));
         let flusher = Arc::new(Self {
             pending_bytes_max,
             pending_bytes: AtomicUsize::new(0),

@@ -21,7 +21,7 @@
 //! its own: with both halves in use it says that it has no room.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -32,6 +32,7 @@ use self::ring::{Ring, Unsynced};
 use crate::checkpoint::CheckpointError;
 use crate::data_dir::format::{self, Format};
 use crate::device::{Device, DeviceFile, OpenMode};
+use crate::disk_syncs::DiskSyncs;
 use crate::error::LogFailure;
 use crate::log::sync_job::SyncJob;
 use crate::scan::as_u64;
@@ -76,7 +77,7 @@ impl JournalConfig {
 /// The journal of one data directory.
 pub(crate) struct Journal {
     device: Arc<dyn Device>,
-    root: PathBuf,
+    disk_syncs: Arc<DiskSyncs>,
     config: JournalConfig,
     state: Mutex<State>,
     /// Wakes the thread.
@@ -110,15 +111,19 @@ struct Ready {
 }
 
 impl Journal {
-    /// A journal for the directory `root`, which holds none. Makes nothing yet.
-    pub(crate) fn new(device: Arc<dyn Device>, root: &Path, config: JournalConfig) -> Arc<Self> {
+    /// A journal for the root of `disk_syncs`, which holds none. Makes nothing yet.
+    pub(crate) fn new(
+        device: Arc<dyn Device>,
+        disk_syncs: Arc<DiskSyncs>,
+        config: JournalConfig,
+    ) -> Arc<Self> {
         let phase = match config.bytes {
             0 => Phase::Stuck { has_records: false },
             _ => Phase::Absent { commits: 0 },
         };
         Arc::new(Self {
             device,
-            root: root.to_owned(),
+            disk_syncs,
             config,
             state: Mutex::new(State { phase, is_stopping: false }),
             work: Condvar::new(),
@@ -157,14 +162,6 @@ impl Journal {
             return Some(Err(error.cause));
         }
         Some(Ok(()))
-    }
-
-    /// A log has failed: what was written of it cannot be trusted to be in its files.
-    pub(crate) fn stick(&self) {
-        let mut state = self.state.lock();
-        if matches!(&state.phase, Phase::Ready(ready) if ready.ring.has_records()) {
-            state.phase = Phase::Stuck { has_records: true };
-        }
     }
 
     /// Lets go of files that have left their logs, as `gone` tells.
@@ -226,7 +223,7 @@ impl Journal {
             std::mem::replace(&mut self.state.lock().phase, Phase::Stuck { has_records: false }),
             Phase::Absent { .. } | Phase::Stuck { .. }
         );
-        if was_made { remove(&*self.device, &self.root).map_err(io::Error::other) } else { Ok(()) }
+        if was_made { remove(&*self.device, self.root()).map_err(io::Error::other) } else { Ok(()) }
     }
 
     fn start_thread(self: &Arc<Self>) {
@@ -292,7 +289,7 @@ impl Journal {
 
     /// Makes the file, every block of it written, and says so in the directory's format.
     fn prepare(&self) -> Result<Ready, CheckpointError> {
-        let path = self.root.join(FILE_NAME);
+        let path = self.root().join(FILE_NAME);
         let failed = |operation| {
             let path = path.clone();
             move |cause| CheckpointError::Io { path, operation, cause }
@@ -309,22 +306,30 @@ impl Journal {
         }
         file.sync_all().map_err(failed("sync"))?;
         // Makes the file's name durable too.
-        format::write(&*self.device, &self.root, Format::WithJournal)?;
+        format::write(&*self.device, self.root(), Format::WithJournal)?;
         Ok(Ready { file, ring: Ring::new(self.config.bytes), buffer })
     }
 
     fn sync_files(&self, files: &[Unsynced]) -> Result<(), FailedSync> {
-        if files.len() > SYNCED_EACH_MAX {
-            return self
-                .device
-                .sync_filesystem(&self.root)
-                .map_err(|cause| FailedSync { cause, file: None });
+        let are_many = files.len() > SYNCED_EACH_MAX;
+        if are_many {
+            self.disk_syncs.sync().map_err(|cause| FailedSync { cause, file: None })?;
         }
         for (number, file) in files.iter().enumerate() {
-            let synced = file.handle.sync_data();
+            let synced = match file.log.upgrade() {
+                Some(log) if are_many => log.syncs.check(),
+                Some(log) => log.syncs.sync_data(&*file.handle),
+                // Closed, so nobody else syncs it.
+                None if are_many => Ok(()),
+                None => file.handle.sync_data(),
+            };
             synced.map_err(|cause| FailedSync { cause, file: Some(number) })?;
         }
         Ok(())
+    }
+
+    fn root(&self) -> &Path {
+        self.disk_syncs.root()
     }
 }
 
@@ -350,7 +355,7 @@ impl FailedSync {
 
 impl std::fmt::Debug for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Journal").field("root", &self.root).finish_non_exhaustive()
+        f.debug_struct("Journal").field("root", &self.root()).finish_non_exhaustive()
     }
 }
 

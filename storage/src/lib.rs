@@ -14,6 +14,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod data_dir;
 pub mod device;
+mod disk_syncs;
 pub mod environment;
 pub mod error;
 mod file_cache;

@@ -18,6 +18,7 @@ use protocol::types::{LeaderEpoch, Offset, Timestamp};
 
 use crate::config::LogConfig;
 use crate::device::DeviceFile;
+use crate::disk_syncs::LogSyncs;
 use crate::environment::{LogCheckpoint, LogEnvironment};
 use crate::error::{AppendError, LogFailure};
 use crate::producer_state::Judgement;
@@ -95,6 +96,8 @@ pub struct Log {
     state: Mutex<State>,
     /// Signalled when a sync of the flusher has ended.
     sync_ended: Condvar,
+    /// Syncs of its files go through this.
+    pub(crate) syncs: LogSyncs,
     writer: Mutex<Writer>,
     listener: Mutex<Option<Arc<dyn LogListener>>>,
 }
@@ -276,7 +279,6 @@ impl Log {
             self.give_up_pending(&mut state);
         }
         writer.take_unsynced();
-        self.env.flusher.journal().stick();
         tracing::error!(log = %self.name, %failure, "the log is offline");
         metrics::counter!(crate::metrics::LOGS_FAILED.name).increment(1);
         if let Some(listener) = slot.as_ref() {

@@ -254,18 +254,14 @@ impl Recovery<'_> {
         if self.must_rewrite {
             self.rewrite(&*file, &path, u64::from(sweep.position))?;
         } else if was_cut || !self.is_synced {
-            self.sync(&*file, &path, was_cut)?;
+            // Not only its bytes: a truncation may have been interrupted after it cut the file.
+            file.sync_all().map_err(io_error(&path, "sync"))?;
         }
         let end_offset = sweep.next_offset;
         segment.reset(sweep.position, sweep.newest, sweep.first_timestamp, sweep.index);
         segment.trim_index(self.env).map_err(io_error(&path, "trim the index of"))?;
         self.save_raft_only(&segment)?;
         Ok(Swept { segment, end_offset, was_cut })
-    }
-
-    fn sync(&self, file: &dyn DeviceFile, path: &Path, was_cut: bool) -> Result<(), OpenError> {
-        let synced = if was_cut { file.sync_all() } else { file.sync_data() };
-        synced.map_err(io_error(path, "sync"))
     }
 
     /// Replaces the file by a synced copy of its first `bytes`.

@@ -9,31 +9,41 @@ use std::path::Path;
 
 use protocol::topic::TopicPartition;
 
-use crate::device::Device;
+use crate::device::{Device, OpenMode};
+use crate::error::OpenError;
 use crate::recovery;
 
 /// Up to this many logs sync for themselves: others on the disk should not be waited for.
 const LOGS_MAX: usize = 8;
 
 /// Syncs the file system of `directory` if many logs in it are to be recovered; whether all of what
-/// was found is durable now. Blocks.
+/// was found is durable now. Blocks. Such a sync that has failed, here or before the stop, is noted in
+/// each of them instead, so that each recovery writes its bytes anew.
+///
+/// # Errors
+/// [`OpenError::Io`]: what must be noted cannot be.
 pub(super) fn sync_if_many(
     device: &dyn Device,
     directory: &Path,
     to_recover: &[TopicPartition],
-) -> bool {
-    if to_recover.len() <= LOGS_MAX {
-        return false;
-    }
-    match device.sync_filesystem(directory) {
-        Ok(()) => true,
-        Err(error) => {
-            // Final for every file that it covered: each recovery must write its bytes anew.
-            tracing::warn!(%error, "what the last process left could not be synced at once");
-            for partition in to_recover {
-                recovery::mark_failed(device, &directory.join(partition.to_string()));
+) -> Result<bool, OpenError> {
+    let mark = directory.join(recovery::FAILED_MARK);
+    if device.open(&mark, OpenMode::Read).is_err() {
+        if to_recover.len() <= LOGS_MAX {
+            return Ok(false);
+        }
+        match device.sync_filesystem(directory) {
+            Ok(()) => return Ok(true),
+            Err(error) => {
+                tracing::warn!(%error, "what the last process left could not be synced at once");
+                recovery::mark_failed(device, directory);
             }
-            false
         }
     }
+    for partition in to_recover {
+        recovery::mark_failed(device, &directory.join(partition.to_string()));
+    }
+    let removed = device.remove_file(&mark).and_then(|()| device.sync_dir(directory));
+    removed.map_err(|cause| OpenError::Io { path: mark, operation: "remove", cause })?;
+    Ok(false)
 }

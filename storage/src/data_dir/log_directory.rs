@@ -107,27 +107,34 @@ pub(super) fn create(device: &dyn Device, parent: &Path, name: &LogName) -> Resu
         created => created.map_err(failed(&directory, "create"))?,
     }
     let path = directory.join(METADATA_FILE);
-    let text = format!("version: 0\ntopic_id: {}\n", uuid_text::encode(name.topic_id.get()));
     let file = device.open(&path, OpenMode::Create).map_err(failed(&path, "create"))?;
     file.set_len(0).map_err(failed(&path, "truncate"))?;
+    let text = metadata(name.topic_id);
     file.write_at(text.as_bytes(), 0).map_err(|error| failed(&path, "write")(error.cause))?;
-    sync(device, parent, &directory)
+    file.sync_all().map_err(failed(&path, "sync"))?;
+    device.sync_dir(&directory).map_err(failed(&directory, "sync"))?;
+    device.sync_dir(parent).map_err(failed(parent, "sync"))
 }
 
-/// Makes a log's topic id and the names that lead to it durable.
+/// Makes the topic id of a log that was found, and the names that lead to it, durable. Whoever made
+/// them may have been killed before that, or after a sync had failed: so they are written anew.
 ///
 /// # Errors
 /// [`OpenError::Io`].
-pub(super) fn sync(device: &dyn Device, parent: &Path, directory: &Path) -> Result<(), OpenError> {
-    let failed = |path: &Path, operation| {
-        let path = path.to_owned();
-        move |cause| OpenError::Io { path, operation, cause }
-    };
-    let path = directory.join(METADATA_FILE);
-    let file = device.open(&path, OpenMode::Write).map_err(failed(&path, "open for writing"))?;
-    file.sync_all().map_err(failed(&path, "sync"))?;
-    device.sync_dir(directory).map_err(failed(directory, "sync"))?;
-    device.sync_dir(parent).map_err(failed(parent, "sync"))
+pub(super) fn complete(
+    device: &dyn Device,
+    parent: &Path,
+    name: &LogName,
+) -> Result<(), OpenError> {
+    let directory = parent.join(name.partition.to_string());
+    let text = metadata(name.topic_id);
+    checkpoint::write_atomic(device, &directory.join(METADATA_FILE), text.as_bytes())?;
+    let synced = device.sync_dir(parent);
+    synced.map_err(|cause| OpenError::Io { path: parent.to_owned(), operation: "sync", cause })
+}
+
+fn metadata(topic_id: TopicId) -> String {
+    format!("version: 0\ntopic_id: {}\n", uuid_text::encode(topic_id.get()))
 }
 
 /// A log whose `partition.metadata` was lost must not be taken for a new one.

@@ -7,7 +7,6 @@
 //! Lock order: the slots, then the states. Neither is held while a log is opened or closed.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use protocol::topic::{TopicId, TopicPartition};
 use super::log_states::LogStates;
 use crate::checkpoint::CheckpointError;
 use crate::device::Device;
+use crate::disk_syncs::DiskSyncs;
 use crate::environment::LogCheckpoint;
 use crate::error::OpenError;
 use crate::log::Log;
@@ -135,12 +135,12 @@ impl OpenLogs {
     }
 
     /// Refuses further claims, waits for present ones, and closes every log; all are durable when it
-    /// returns. Many are made so by one sync of the file system that holds `root`.
+    /// returns. Many are made so by one sync of the file system.
     ///
     /// # Errors
     /// The first failure; that log alone must be recovered at the next start, or all if it was the
     /// sync of the file system.
-    pub(super) fn close(&self, root: &Path) -> Result<(), OpenError> {
+    pub(super) fn close(&self, disk_syncs: &DiskSyncs) -> Result<(), OpenError> {
         let mut slots = self.slots.lock();
         slots.is_closed = true;
         self.released.wait_while(&mut slots, |slots| slots.claims_count > 0);
@@ -156,14 +156,13 @@ impl OpenLogs {
                 closed.extend(thread.join().expect("closing a log does not panic"));
             }
         });
-        let synced = match together {
-            true => self.device.sync_filesystem(root).map_err(|cause| OpenError::Io {
-                path: root.to_owned(),
-                operation: "sync the file system of",
-                cause,
-            }),
-            false => Ok(()),
-        };
+        let counts = || open.iter().try_for_each(|(_, open)| open.log.syncs.check());
+        let synced = if together { disk_syncs.sync().and_then(|()| counts()) } else { Ok(()) };
+        let synced = synced.map_err(|cause| OpenError::Io {
+            path: disk_syncs.root().clone(),
+            operation: "sync the file system of",
+            cause,
+        });
         if synced.is_err() {
             open.iter().for_each(|(_, open)| open.log.close_failed());
         }

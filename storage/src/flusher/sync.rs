@@ -6,15 +6,16 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use parking_lot::Mutex;
 
-use crate::device::{Device, DeviceFile};
+use crate::device::DeviceFile;
+use crate::disk_syncs::DiskSyncs;
 use crate::error::LogFailure;
 use crate::journal::Journal;
+use crate::log::Log;
 use crate::log::sync_job::SyncJob;
 
 /// Up to this many files are synced one by one.
@@ -24,6 +25,7 @@ const HELPERS: usize = 3;
 
 /// One file for a helper, and where it reports.
 struct Task {
+    log: Arc<Log>,
     file: Arc<dyn DeviceFile>,
     number: usize,
     done: Sender<(usize, io::Result<()>)>,
@@ -31,15 +33,14 @@ struct Task {
 
 /// Syncs for the flusher's thread.
 pub(super) struct Syncer {
-    device: Arc<dyn Device>,
-    root: PathBuf,
+    disk_syncs: Arc<DiskSyncs>,
     journal: Arc<Journal>,
     tasks: SyncSender<Task>,
 }
 
 impl Syncer {
     /// Starts the helpers; they end when this is dropped.
-    pub(super) fn start(device: Arc<dyn Device>, root: PathBuf, journal: Arc<Journal>) -> Self {
+    pub(super) fn start(disk_syncs: Arc<DiskSyncs>, journal: Arc<Journal>) -> Self {
         let (tasks, receiver) = sync_channel::<Task>(FILES_MAX);
         let receiver = Arc::new(Mutex::new(receiver));
         for number in 0..HELPERS {
@@ -49,13 +50,13 @@ impl Syncer {
                 .spawn(move || help(&receiver))
                 .expect("a process that cannot start a thread cannot serve");
         }
-        Self { device, root, journal, tasks }
+        Self { disk_syncs, journal, tasks }
     }
 
     /// Syncs the files of all jobs and tells their logs what came of it.
     pub(super) fn sync(&self, jobs: Vec<SyncJob>) {
         if let Some(written) = self.journal.write(&jobs) {
-            return self.finish_all(jobs, "write of the journal", written);
+            return self.finish_all(jobs, "write of the journal", written, |_| Ok(()));
         }
         let files: usize = jobs.iter().map(|job| job.files.len()).sum();
         if files <= FILES_MAX {
@@ -66,8 +67,10 @@ impl Syncer {
     }
 
     fn sync_each(&self, jobs: Vec<SyncJob>) {
-        let files: Vec<_> =
-            jobs.iter().flat_map(|job| &job.files).map(|file| Arc::clone(&file.handle)).collect();
+        let files: Vec<_> = jobs
+            .iter()
+            .flat_map(|job| job.files.iter().map(|file| (job.log(), &file.handle)))
+            .collect();
         let mut results = self.sync_files(&files).into_iter();
         for job in jobs {
             let mut failure = None;
@@ -85,23 +88,23 @@ impl Syncer {
     }
 
     /// Results in the order of `files`. The first is synced here, the others by the helpers.
-    fn sync_files(&self, files: &[Arc<dyn DeviceFile>]) -> Vec<io::Result<()>> {
-        if let [only] = files {
-            return vec![only.sync_data()];
+    fn sync_files(&self, files: &[(&Arc<Log>, &Arc<dyn DeviceFile>)]) -> Vec<io::Result<()>> {
+        if let [(log, only)] = files {
+            return vec![log.syncs.sync_data(&***only)];
         }
         let unreported = || Err(io::Error::other("the sync was not reported"));
         let mut results: Vec<io::Result<()>> = files.iter().map(|_| unreported()).collect();
         let (done, reports) = channel();
-        for (number, file) in files.iter().enumerate().skip(1) {
-            let task = Task { file: Arc::clone(file), number, done: done.clone() };
-            if let Err(refused) = self.tasks.send(task) {
+        for (number, (log, file)) in files.iter().enumerate().skip(1) {
+            let (log, file) = (Arc::clone(log), Arc::clone(file));
+            if let Err(refused) = self.tasks.send(Task { log, file, number, done: done.clone() }) {
                 let task = refused.0;
-                results[task.number] = task.file.sync_data();
+                results[task.number] = task.log.syncs.sync_data(&*task.file);
             }
         }
         drop(done);
-        if let Some(first) = files.first() {
-            results[0] = first.sync_data();
+        if let Some((log, first)) = files.first() {
+            results[0] = log.syncs.sync_data(&***first);
         }
         for (number, result) in reports {
             results[number] = result;
@@ -110,18 +113,26 @@ impl Syncer {
     }
 
     fn sync_all(&self, jobs: Vec<SyncJob>) {
-        let synced = self.device.sync_filesystem(&self.root);
-        self.finish_all(jobs, "sync of the file system", synced);
+        let synced = self.disk_syncs.sync();
+        self.finish_all(jobs, "sync of the file system", synced, |log| log.syncs.check());
     }
 
-    /// An error here names no file: every log of the commit has failed.
-    fn finish_all(&self, jobs: Vec<SyncJob>, operation: &'static str, result: io::Result<()>) {
+    /// An error here names no file: every log of the commit has failed. A success may still not count
+    /// for some of them.
+    fn finish_all(
+        &self,
+        jobs: Vec<SyncJob>,
+        operation: &'static str,
+        result: io::Result<()>,
+        check: impl Fn(&Log) -> io::Result<()>,
+    ) {
         let cause = result.err().map(Arc::new);
         for job in jobs {
-            let failure = cause.as_ref().map(|cause| LogFailure {
-                path: super::path_of(&job, &self.root),
+            let own = || check(job.log()).err().map(Arc::new);
+            let failure = cause.clone().or_else(own).map(|cause| LogFailure {
+                path: super::path_of(&job, self.disk_syncs.root()),
                 operation,
-                cause: Arc::clone(cause),
+                cause,
             });
             finish(job, failure);
         }
@@ -139,7 +150,7 @@ fn finish(job: SyncJob, failure: Option<LogFailure>) {
 fn help(tasks: &Mutex<Receiver<Task>>) {
     loop {
         let Ok(task) = tasks.lock().recv() else { return };
-        let result = task.file.sync_data();
+        let result = task.log.syncs.sync_data(&*task.file);
         // The flusher waits for every report: it is gone only if it has panicked.
         if task.done.send((task.number, result)).is_err() {
             return;

@@ -122,7 +122,7 @@ impl Log {
                 Some(handle) => Ok(handle),
                 None => self.env.files.open(&file.path, OpenMode::Write),
             };
-            if let Err(cause) = handle.and_then(|handle| handle.sync_data()) {
+            if let Err(cause) = handle.and_then(|handle| self.syncs.sync_data(&*handle)) {
                 let (path, cause) = (file.path, std::sync::Arc::new(cause));
                 let failure = LogFailure { path, operation: "sync", cause };
                 self.fail_with(writer, failure.clone());

@@ -12,6 +12,7 @@ use super::{Log, Writer, producers};
 use crate::checkpoint::{self, CheckpointError};
 use crate::config::LogConfig;
 use crate::data_dir::LogName;
+use crate::disk_syncs::LogSyncs;
 use crate::environment::{LogCheckpoint, LogEnvironment, StopKind};
 use crate::error::OpenError;
 use crate::leader_epochs::{self, LeaderEpochs};
@@ -84,6 +85,7 @@ impl Log {
             myself: myself.clone(),
             state: Mutex::new(state),
             sync_ended: Condvar::new(),
+            syncs: LogSyncs::new(Arc::clone(&env.disk_syncs)),
             writer: Mutex::new(Writer { snapshots, ..Writer::default() }),
             listener: Mutex::new(None),
         }))
@@ -122,8 +124,9 @@ fn recover(
             let cut = read_offset(env, directory, LOG_CUT_FILE)?;
             let noted = cut.map_or(noted, |cut| cut.min(noted));
             let recovery_point = noted.max(first).max(raised);
-            // After lost power the page cache is gone, and what is read is what is on the disk.
-            let must_rewrite = listing.has_failed && stop == StopKind::Killed;
+            // Also after lost power: whether that is what happened is a guess for a log that no
+            // checkpoint knows.
+            let must_rewrite = listing.has_failed;
             let is_synced = env.found_is_synced && !listing.has_failed;
             Recovery { env, directory, config, stop, recovery_point, must_rewrite, is_synced }
                 .run(&listing.segments)

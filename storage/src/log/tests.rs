@@ -13,10 +13,12 @@ use super::*;
 use crate::data_dir::LogName;
 use crate::device::Device;
 use crate::device::os::OsDevice;
+use crate::disk_syncs::DiskSyncs;
 use crate::environment::StopKind;
 use crate::error::ReadError;
 use crate::file_cache::FileCache;
 use crate::flusher::Flusher;
+use crate::journal::{Journal, JournalConfig};
 use crate::read::{ReadRequest, ReadSource, Records, RecordsPiece};
 use crate::space::SpaceGuard;
 use crate::tail_cache::TailCache;
@@ -72,11 +74,15 @@ impl Room {
 
     fn at(device: Arc<dyn Device>, path: &Path, tail_cache_bytes: usize) -> Self {
         let root = path.to_owned();
+        let disk_syncs = DiskSyncs::new(Arc::clone(&device), root.clone());
+        let none = JournalConfig::NONE;
+        let journal = Journal::new(Arc::clone(&device), Arc::clone(&disk_syncs), none);
         let env = LogEnvironment {
             files: Arc::new(FileCache::new(Arc::clone(&device), 16)),
             mapped_indexes: Arc::default(),
             space: Arc::new(SpaceGuard::new(Arc::clone(&device), root.clone(), 1).unwrap()),
-            flusher: Flusher::start(Arc::clone(&device), &root, 64 << 20),
+            flusher: Flusher::start(Arc::clone(&disk_syncs), 64 << 20, journal),
+            disk_syncs,
             tail_cache: Arc::new(TailCache::new(tail_cache_bytes)),
             producer_expiration: Duration::from_secs(86_400),
             found_is_synced: false,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use protocol::batch::Codec;
 use protocol::types::{LeaderEpoch, Offset};
+use storage::config::{LogConfig, SyncPolicy};
 use storage::device::Device;
 use storage::device::faulty::{Effect, Fault, FaultyDevice, Operation};
 use storage::device::os::OsDevice;
@@ -37,9 +38,14 @@ fn a_failed_write_or_sync_takes_one_log_offline_and_a_restart_brings_it_back() {
             let end = append(&failing, one(number));
             failing_ear.wait_for(end).unwrap();
         }
-        device.inject(Fault { operation, nth: 1, effect: Effect::Fail });
-        let end = append(&failing, one(5));
-        let failure = failing_ear.wait_for(end).unwrap_err();
+        let failure = loop {
+            // A checkpoint may be written meanwhile, and fail instead.
+            device.inject(Fault { operation, nth: 1, effect: Effect::Fail });
+            let end = append(&failing, one(5));
+            if let Err(failure) = failing_ear.wait_for(end) {
+                break failure;
+            }
+        };
         assert!(failure.path.starts_with(root.path()), "{failure}");
         let refused = failing.append(one(6), LeaderEpoch::ZERO, NOW);
         assert!(matches!(refused, Err(AppendError::Failed(_))), "{refused:?}");
@@ -62,6 +68,56 @@ fn a_failed_write_or_sync_takes_one_log_offline_and_a_restart_brings_it_back() {
         ear.wait_for(end).unwrap();
         directory.close().unwrap();
     }
+}
+
+#[test]
+fn a_failed_sync_of_the_whole_disk_concerns_logs_that_did_not_ask_for_it() {
+    let root = tempfile::tempdir().unwrap();
+    let device = FaultyDevice::new(root.path()).unwrap();
+    let seam = Arc::clone(&device) as Arc<dyn Device>;
+    let directory = open_directory(&seam, root.path()).unwrap();
+    let relaxed = LogConfig {
+        sync: SyncPolicy::Relaxed { flush_records: None, flush_interval: None },
+        segment_bytes_max: 1 << 20,
+        ..small_segments()
+    };
+    let bystander = directory.open_log(&name("bystander"), relaxed.clone()).unwrap();
+    let end = append(&bystander, one(0));
+    listen(&bystander).wait_for(end).unwrap();
+    // More than are synced one by one.
+    let logs: Vec<_> = (0..12)
+        .map(|number| {
+            let log = directory.open_log(&name(&format!("log{number}")), small_segments()).unwrap();
+            let ear = listen(&log);
+            ear.wait_for(append(&log, one(0))).unwrap();
+            (log, ear)
+        })
+        .collect();
+    let all_went_well = || {
+        let ends: Vec<_> =
+            directory.gather(|| logs.iter().map(|(log, _)| append(log, one(1))).collect());
+        logs.iter().zip(ends).all(|((_, ear), end)| ear.wait_for(end).is_ok())
+    };
+    loop {
+        device.inject(Fault { operation: Operation::Sync, nth: 1, effect: Effect::Fail });
+        if !all_went_well() {
+            break;
+        }
+    }
+    drop((logs, bystander, directory));
+    // What the page cache shows of the bystander is on its way to nowhere.
+    let device = device.kill();
+    let seam = Arc::clone(&device) as Arc<dyn Device>;
+    let directory = open_directory(&seam, root.path()).unwrap();
+    let bystander = directory.open_log(&name("bystander"), relaxed.clone()).unwrap();
+    assert_eq!(whole(&bystander), 1);
+    drop((bystander, directory));
+    let device = device.crash(1).unwrap();
+    let seam = Arc::clone(&device) as Arc<dyn Device>;
+    let directory = open_directory(&seam, root.path()).unwrap();
+    let bystander = directory.open_log(&name("bystander"), relaxed).unwrap();
+    assert_eq!(whole(&bystander), 1, "what a start has shown is durable");
+    directory.close().unwrap();
 }
 
 #[test]

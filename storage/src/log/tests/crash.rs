@@ -255,6 +255,8 @@ fn lives(seed: u64, root: &Path, sync: SyncPolicy) {
                 End::PowerLost
             }
             End::Killed | End::Clean => {
+                // Killed between a failed sync and its note, it would be believed: see the architecture.
+                drop(room);
                 device = device.kill();
                 // Who could not recover from lost power leaves that to the next.
                 let is_done = history.was_opened || opened_after != End::PowerLost;
