@@ -187,6 +187,16 @@ impl Broker {
         Connection::try_open(self.address).context("the broker does not accept a connection")
     }
 
+    /// Lets it have no processor time until [`Broker::go_on`].
+    pub fn hold(&self) {
+        self.program.iter().for_each(Program::hold);
+    }
+
+    /// Undoes [`Broker::hold`].
+    pub fn go_on(&self) {
+        self.program.iter().for_each(Program::go_on);
+    }
+
     /// Ends it as a crash of it would.
     pub fn kill(&mut self) {
         self.program = None;

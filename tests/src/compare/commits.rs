@@ -8,7 +8,7 @@ use crate::compare::figures::{Figures, Metric};
 use crate::compare::namespace;
 use crate::compare::program::{Interrupt, run, tied};
 use crate::compare::rows::{Load, Row, Work};
-use crate::compare::runner::{measure, tell};
+use crate::compare::runner::{Part, measure, tell};
 use crate::compare::station::{Bench, Station};
 use crate::compare::statistics::{interval_of_median, median};
 use anyhow::{Context as _, Result, ensure};
@@ -118,8 +118,9 @@ fn pair(
     let once = |side: &Side| {
         let mut station = Station::new(System::Millpond, &side.bench, area);
         let mut found = Figures::new();
-        let measured =
-            measure(&mut station, (load, subject), 1, &mut |_, figures, _| found = figures);
+        let part = Part { first: 1, repeats: 1 };
+        let mut sink = |_: &mut Station<'_>, figures, _| found = figures;
+        let measured = measure(&mut station, (load, subject), part, &mut sink);
         if measured.is_err() {
             station.abandon();
         }

@@ -7,6 +7,7 @@ use crate::compare::figures::{Figures, Metric};
 use crate::compare::kafka;
 use crate::compare::program::{Interrupt, run, tied};
 use crate::compare::rows::External;
+use crate::compare::runner::Part;
 use crate::compare::station::Station;
 use crate::load::usage::{Memory, Snapshot};
 use crate::node::profile_dir;
@@ -119,7 +120,7 @@ impl External {
 pub fn measure(
     station: &mut Station<'_>,
     (external, subject): (External, Subject),
-    repeats: u32,
+    part: Part,
     sink: &mut dyn FnMut(&mut Station<'_>, Figures),
 ) -> Result<()> {
     let interrupt = station.interrupt().clone();
@@ -128,9 +129,8 @@ pub fn measure(
     let records = external.records(station.bench.seconds.unwrap_or(SECONDS));
     let consumes = external == External::RdkafkaConsume;
     let mut topic = String::new();
-    // As with other loads, Kafka runs each once before it counts.
-    let rehearsals = u32::from(subject == Subject::Kafka);
-    for repeat in 0..rehearsals + repeats {
+    let rehearsals = part.rehearsals(subject);
+    for repeat in 0..rehearsals + part.repeats {
         station.ready()?;
         if repeat == 0 || !consumes {
             topic = station.topic(1, subject)?;

@@ -19,7 +19,8 @@ pub const VERSION: &str = "4.3.1";
 
 /// What the head of a report says of it.
 pub const SETTINGS: &str = "defaults: a record is acknowledged from the page cache; heap of 1 GB; \
-     `log.segment.delete.delay.ms=1000`, so that deleted topics leave the disk between loads; warmed \
+     `log.segment.delete.delay.ms=1000`, so that deleted topics leave the disk between loads; \
+     `broker.session.timeout.ms=3600000`, so that it survives being held while Millpond is measured; warmed \
      up by a minute of 1 MB batches, half a minute of 16 KiB batches and each load once before it is measured; \"flush\": topic \
      config `flush.messages=1`";
 
@@ -97,6 +98,7 @@ pub fn format(dir: &Path, address: SocketAddr, launcher: &Launcher) -> Result<()
         ("transaction.state.log.replication.factor", "1".to_owned()),
         ("transaction.state.log.min.isr", "1".to_owned()),
         ("log.segment.delete.delay.ms", "1000".to_owned()),
+        ("broker.session.timeout.ms", "3600000".to_owned()),
     ];
     for (key, value) in settings {
         writeln!(text, "{key}={value}")?;

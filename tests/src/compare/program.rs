@@ -132,6 +132,16 @@ impl Program {
         Ok(self.child.try_wait()?)
     }
 
+    /// Takes the processor from it until [`Program::go_on`].
+    pub fn hold(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Undoes [`Program::hold`].
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// What it has printed to standard output so far.
     pub fn printed(&self) -> String {
         fs::read(&self.stdout).map_or_else(drop_error, |b| String::from_utf8_lossy(&b).into_owned())

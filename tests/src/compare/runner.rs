@@ -1,16 +1,17 @@
-//! Runs the rows: one system after the other, each in a network of its own, every run written to its
-//! file as soon as it has ended. What goes wrong ends a row, never the comparison.
+//! Runs the rows, in a network of their own: each on all systems in turn, so that what the machine does
+//! meanwhile happens to all of them. Every run is written to its file as soon as it has ended. What goes
+//! wrong ends a row on one system, never the comparison.
 
 use crate::compare::broker::{Subject, System};
 use crate::compare::disk::Area;
 use crate::compare::disturbed::Task;
 use crate::compare::figures::{Figures, Outcome, Run, Summary, of_report, write_json};
 use crate::compare::machine::Machine;
-use crate::compare::rows::{Load, ROWS, Row, Work};
+use crate::compare::rows::{External, Load, ROWS, Row, Work};
 use crate::compare::station::{Bench, Limits, Station};
 use crate::compare::{disturbed, external, kafka, namespace, report, resources};
 use crate::load::report::Report;
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, ensure};
 use std::any::Any;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -47,6 +48,49 @@ pub struct Plan {
     pub resume: bool,
 }
 
+/// Some repeats of a row on one subject, one right after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// The number of the first of them; the first of all is 1.
+    pub first: u32,
+    /// How many.
+    pub repeats: u32,
+}
+
+impl Part {
+    /// How often a load runs unmeasured before them: once before the first of all, on a program that
+    /// compiles itself while it runs.
+    pub fn rehearsals(self, subject: Subject) -> u32 {
+        u32::from(self.first == 1 && subject.system() == System::Kafka)
+    }
+}
+
+/// A place for each system. Only one of them is not held.
+#[derive(Debug)]
+struct Stations<'a> {
+    kafka: Station<'a>,
+    millpond: Station<'a>,
+}
+
+impl<'a> Stations<'a> {
+    fn of(&mut self, subject: Subject) -> &mut Station<'a> {
+        match subject.system() {
+            System::Kafka => &mut self.kafka,
+            System::Millpond => &mut self.millpond,
+        }
+    }
+}
+
+/// Whether each repeat of a row begins anew, so that others can be measured in between. What fills a
+/// topic for all its repeats keeps the disk and the page cache to itself.
+fn is_interleaved(row: &Row) -> bool {
+    match &row.work {
+        Work::Load(load) => load.fill.is_none(),
+        Work::External(external) => *external != External::RdkafkaConsume,
+        Work::Disturbed { .. } | Work::Resource(_) => false,
+    }
+}
+
 /// A comparison that runs.
 #[derive(Debug)]
 struct Runner<'a> {
@@ -70,15 +114,10 @@ pub fn run(plan: &Plan) -> Result<Summary> {
     let machine = Machine::look(area.root(), isolated.is_ok(), options, interrupt);
     let runs = if plan.resume { kept(plan, &machine)? } else { vec![] };
     let mut runner = Runner { plan, summary: Summary { machine, runs } };
-    for system in [System::Kafka, System::Millpond] {
-        if isolated.is_ok() {
-            namespace::enter_new()?;
-        }
-        let result = runner.system(system, &area);
-        if interrupt.is_set() {
-            tell("interrupted; what was measured until now counts");
-            break;
-        }
+    let result = runner.rows(&area);
+    if interrupt.is_set() {
+        tell("interrupted; what was measured until now counts");
+    } else {
         result?;
     }
     runner.save()?;
@@ -86,70 +125,91 @@ pub fn run(plan: &Plan) -> Result<Summary> {
 }
 
 impl Runner<'_> {
-    fn system(&mut self, system: System, area: &Area) -> Result<()> {
-        let mut wanted = Vec::new();
-        for row in &self.plan.rows {
-            let own = row.subjects.iter().filter(|subject| subject.system() == system);
-            let own = own.filter(|subject| self.plan.subjects.contains(subject));
-            let own = own.filter(|subject| self.summary.medians(row.name, **subject).is_empty());
-            wanted.extend(own.map(|subject| (*row, *subject)));
-        }
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let interrupt = &self.plan.bench.launcher.interrupt;
-        if system == System::Kafka {
+    fn rows(&mut self, area: &Area) -> Result<()> {
+        let plan = self.plan;
+        let interrupt = &plan.bench.launcher.interrupt;
+        let mut stations = Stations {
+            kafka: Station::new(System::Kafka, &plan.bench, area),
+            millpond: Station::new(System::Millpond, &plan.bench, area),
+        };
+        let wanted: Vec<_> = plan.rows.iter().map(|row| (*row, self.subjects(row))).collect();
+        let is_kafka = |subject: &Subject| subject.system() == System::Kafka;
+        if wanted.iter().any(|(_, subjects)| subjects.iter().any(is_kafka)) {
             tell("looking for Apache Kafka, and bringing it if it is not there");
             kafka::install(&area.root().join("install"), interrupt)?;
         }
-        let mut station = Station::new(system, &self.plan.bench, area);
-        for (row, subject) in wanted {
-            self.row(&mut station, row, subject)?;
-            interrupt.check()?;
+        for (row, mut subjects) in wanted {
+            let repeats = plan.repeats.unwrap_or(row.repeats);
+            let rounds = if is_interleaved(row) { repeats } else { 1 };
+            for round in 0..rounds {
+                let part = Part { first: round + 1, repeats: repeats / rounds };
+                let mut failed = Vec::new();
+                for subject in &subjects {
+                    let station = stations.of(*subject);
+                    station.go_on();
+                    if !self.part(station, (row, *subject), part)? {
+                        failed.push(*subject);
+                    }
+                    station.hold();
+                    interrupt.check()?;
+                }
+                subjects.retain(|subject| !failed.contains(subject));
+            }
         }
-        station.retire()
+        Ok(())
     }
 
-    /// Measures a row on one subject. Fails only if the result cannot be kept.
-    fn row(&mut self, station: &mut Station<'_>, row: &Row, subject: Subject) -> Result<()> {
-        let repeats = self.plan.repeats.unwrap_or(row.repeats);
-        tell(&format!("{}, {}: {} runs", row.name, subject.name(), repeats));
+    /// What a row is still to be run on.
+    fn subjects(&self, row: &Row) -> Vec<Subject> {
+        let lacks = |subject: &Subject| self.summary.medians(row.name, *subject).is_empty();
+        let wanted = |subject: &Subject| self.plan.subjects.contains(subject) && lacks(subject);
+        row.subjects.iter().copied().filter(wanted).collect()
+    }
+
+    /// Measures some repeats of a row on one subject; whether all went well. Fails only if the result
+    /// cannot be kept.
+    fn part(
+        &mut self,
+        station: &mut Station<'_>,
+        (row, subject): (&Row, Subject),
+        part: Part,
+    ) -> Result<bool> {
         let mut runs: Vec<Run> = Vec::new();
         let mut sink = |station: &mut Station<'_>, figures: Figures, reports: Vec<Report>| {
             let outcome = Outcome::Figures(figures);
             let reports = reports.iter().filter_map(|r| serde_json::to_value(r).ok()).collect();
             let commands = station.take_commands();
-            let repeat = u32::try_from(runs.len()).expect("few repeats") + 1;
+            let repeat = u32::try_from(runs.len()).expect("few repeats") + part.first;
             tell(&format!("{}, {}: {}", row.name, subject.name(), brief(&outcome)));
             runs.push(Run { row: row.name.into(), subject, repeat, commands, outcome, reports });
         };
         let measured = catch_unwind(AssertUnwindSafe(|| match &row.work {
-            Work::Load(load) => measure(station, (load, subject), repeats, &mut sink),
-            Work::External(external) => external::measure(
-                station,
-                (*external, subject),
-                repeats,
-                &mut |station, figures| {
+            Work::Load(load) => measure(station, (load, subject), part, &mut sink),
+            Work::External(external) => {
+                external::measure(station, (*external, subject), part, &mut |station, figures| {
                     sink(station, figures, vec![]);
-                },
-            ),
+                })
+            }
             Work::Disturbed { load, by } => {
-                disturbed::measure(station, Task { load, by: *by, subject, repeats }, &mut sink)
+                let task = Task { load, by: *by, subject, repeats: part.repeats };
+                disturbed::measure(station, task, &mut sink)
             }
             Work::Resource(resource) => {
-                resources::measure(station, *resource, repeats, &mut |station, figures| {
+                resources::measure(station, *resource, part.repeats, &mut |station, figures| {
                     sink(station, figures, vec![]);
                 })
             }
         }));
         let measured = measured.unwrap_or_else(|panic| Err(anyhow!(words_of(panic.as_ref()))));
+        let is_well = measured.is_ok();
         if let Err(error) = measured {
             let commands = station.take_commands();
             station.abandon();
             if !station.interrupt().is_set() {
                 let outcome = Outcome::Failed(format!("{error:#}"));
                 tell(&format!("{}, {}: {}", row.name, subject.name(), brief(&outcome)));
-                let (row, repeat) = (row.name.to_owned(), u32::try_from(runs.len())? + 1);
+                let repeat = u32::try_from(runs.len())? + part.first;
+                let row = row.name.to_owned();
                 runs.push(Run { row, subject, repeat, commands, outcome, reports: vec![] });
             }
         }
@@ -158,7 +218,8 @@ impl Runner<'_> {
             write_json(&self.plan.out.join(name), run)?;
         }
         self.summary.runs.append(&mut runs);
-        self.save()
+        self.save()?;
+        Ok(is_well)
     }
 
     /// Writes what is known now, so that nothing is lost when this process is.
@@ -194,34 +255,45 @@ fn kept(plan: &Plan, machine: &Machine) -> Result<Vec<Run>> {
 pub fn measure(
     station: &mut Station<'_>,
     (load, subject): (&Load, Subject),
-    repeats: u32,
+    part: Part,
     sink: &mut dyn FnMut(&mut Station<'_>, Figures, Vec<Report>),
 ) -> Result<()> {
     let bytes_min = load.millpond_bytes.filter(|_| subject == Subject::Millpond);
     let limits = station.limits(load.seconds, bytes_min);
     station.clear()?;
-    station.ready()?;
-    let mut topic = station.topic(partitions(load.words), subject)?;
-    if let Some(fill) = load.fill {
-        station.fill_by(&topic, fill)?;
-    }
-    if subject == Subject::Kafka {
-        let seconds = REHEARSAL_SECONDS.min(limits.seconds);
-        station.load(load.words, &topic, Limits { seconds, ..limits })?;
-    }
-    for _ in 0..repeats {
-        if load.fill.is_none() {
-            station.clear()?;
-            station.ready()?;
-            topic = station.topic(partitions(load.words), subject)?;
+    let filled = match load.fill {
+        Some(fill) => {
+            let topic = new_topic(station, (load, subject))?;
+            station.fill_by(&topic, fill)?;
+            Some(topic)
         }
+        None => None,
+    };
+    let once = |station: &mut Station<'_>, limits| {
+        let topic = match &filled {
+            Some(topic) => topic.clone(),
+            None => new_topic(station, (load, subject))?,
+        };
         let report = station.load(load.words, &topic, limits)?;
-        if !report.errors.is_empty() {
-            bail!("the broker answered errors: {:?}", report.errors);
-        }
+        ensure!(report.errors.is_empty(), "the broker answered errors: {:?}", report.errors);
+        Ok(report)
+    };
+    for _ in 0..part.rehearsals(subject) {
+        let seconds = REHEARSAL_SECONDS.min(limits.seconds);
+        once(station, Limits { seconds, ..limits })?;
+    }
+    for _ in 0..part.repeats {
+        let report = once(station, limits)?;
         sink(station, of_report(&report), vec![report]);
     }
     station.clear()
+}
+
+/// A topic on a disk that holds no other.
+fn new_topic(station: &mut Station<'_>, (load, subject): (&Load, Subject)) -> Result<String> {
+    station.clear()?;
+    station.ready()?;
+    station.topic(partitions(load.words), subject)
 }
 
 /// How many partitions a load wants its topic to have.

@@ -1,5 +1,5 @@
 //! The place of one broker under load: started and warmed up when first needed, cleared between
-//! loads, given up when something went wrong. At most one broker runs at a time.
+//! loads, held while another system is measured, given up when something went wrong.
 
 use crate::compare::broker::{Broker, Launcher, Subject, System};
 use crate::compare::disk::{Area, settle};
@@ -217,7 +217,9 @@ impl<'a> Station<'a> {
     /// # Errors
     /// It does not start.
     pub fn start(&mut self, command: Command) -> Result<Program> {
-        let log = self.running()?.dir().join("load");
+        // Another may still be running.
+        let number = self.commands.len();
+        let log = self.running()?.dir().join(format!("load-{number}"));
         let program = Program::start(command, &log, &self.bench.launcher.interrupt)?;
         self.commands.push(program.what().to_owned());
         Ok(program)
@@ -252,6 +254,16 @@ impl<'a> Station<'a> {
             }
             (System::Millpond, Some(_)) => self.retire(),
         }
+    }
+
+    /// Stops the broker's clock while another one is measured.
+    pub fn hold(&self) {
+        self.broker.iter().for_each(Broker::hold);
+    }
+
+    /// Undoes [`Station::hold`].
+    pub fn go_on(&self) {
+        self.broker.iter().for_each(Broker::go_on);
     }
 
     /// Stops the broker and removes what it kept.
