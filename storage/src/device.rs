@@ -227,6 +227,10 @@ pub enum Advice {
     WillNeed,
     /// Will not be read soon: its clean pages may leave the cache.
     DontNeed,
+    /// Of the whole file nothing is to be read that was not asked for, until [`Advice::Usual`].
+    NothingAhead,
+    /// Of the whole file what follows a read may be read ahead.
+    Usual,
 }
 
 /// Why a write stopped.

@@ -38,6 +38,8 @@ mod sync;
 const ROUND_BYTES_MAX: usize = 8 << 20;
 /// How soon a log is tried again whose files someone else is changing.
 const BUSY_RETRY: Duration = Duration::from_millis(1);
+/// So long after a commit the next one is expected: see [`Flusher::has_committed_lately`].
+const LATELY: Duration = Duration::from_secs(1);
 /// How often a log that found the disk full is tried again.
 const STALL_RETRY: Duration = Duration::from_millis(200);
 
@@ -52,6 +54,7 @@ pub(crate) struct Flusher {
     wake: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
     journal: Arc<Journal>,
+    last_commit: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +83,7 @@ impl Flusher {
             wake: Condvar::new(),
             thread: Mutex::new(None),
             journal,
+            last_commit: Mutex::new(None),
         });
         let rounds = Rounds {
             flusher: Arc::clone(&flusher),
@@ -98,6 +102,12 @@ impl Flusher {
     /// What commits go to if they are small.
     pub(crate) const fn journal(&self) -> &Arc<Journal> {
         &self.journal
+    }
+
+    /// Whether somebody seems to be producing what must be synced, so that reads should leave the disk
+    /// to that.
+    pub(crate) fn has_committed_lately(&self) -> bool {
+        self.last_commit.lock().is_some_and(|last| now() - last < LATELY)
     }
 
     /// Ends the thread after its present round. Logs must be closed first.
@@ -244,6 +254,7 @@ impl Rounds {
             jobs.extend(log.and_then(|log| log.take_sync_job()));
         }
         if !jobs.is_empty() {
+            *self.flusher.last_commit.lock() = Some(started);
             self.commits.add(jobs, started);
         }
         let bytes = crate::scan::as_u64(ROUND_BYTES_MAX.saturating_sub(room));

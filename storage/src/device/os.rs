@@ -229,6 +229,8 @@ impl DeviceFile for OsFile {
         let advice = match advice {
             Advice::WillNeed => rustix::fs::Advice::WillNeed,
             Advice::DontNeed => rustix::fs::Advice::DontNeed,
+            Advice::NothingAhead => rustix::fs::Advice::Random,
+            Advice::Usual => rustix::fs::Advice::Normal,
         };
         if let Some(bytes) = NonZeroU64::new(bytes) {
             let advised = rustix::fs::fadvise(&*self.file, position, Some(bytes), advice);

@@ -24,7 +24,8 @@ use crate::scan::{Found, LOOKUP_WINDOW_BYTES, Scan, ScanError, Wait};
 use crate::segment::{Hint, Segment};
 use crate::tail_cache::tail::{self, Chunk};
 
-/// Bytes that a blocking read brings into the page cache with one call.
+/// Bytes that a blocking read brings into the page cache with one call. Where commits go on, also what
+/// it asks of the disk at once: a sync waits behind it.
 const PREFETCH_BYTES: usize = 256 << 10;
 /// Bytes that one read looks at in the tail cache at most.
 const TAIL_READ_BYTES_MAX: usize = 64 << 20;
@@ -132,6 +133,11 @@ impl Log {
         }
         let file = self.env.files.open(segment.path(), OpenMode::Read)?;
         let segment_bytes = u64::from(range.segment_bytes);
+        let gives_way = wait == Wait::ForDisk && self.env.flusher.has_committed_lately();
+        if wait == Wait::ForDisk {
+            let advice = if gives_way { Advice::NothingAhead } else { Advice::Usual };
+            file.advise(0, segment_bytes, advice);
+        }
         let mut scan = Scan::new(&*file, segment_bytes, wait, LOOKUP_WINDOW_BYTES);
         let Some(first) = find_batch(segment, &mut scan, range.from)? else {
             // A consumer must not wait for ever for what is not there.
@@ -153,7 +159,7 @@ impl Log {
         let len = usize::try_from(end - first.position).unwrap_or(usize::MAX);
         match wait {
             Wait::Never => probe(&*file, first.position, end)?,
-            Wait::ForDisk => prefetch(&*file, first.position, end)?,
+            Wait::ForDisk => prefetch(&*file, first.position, end, gives_way)?,
         }
         let file = Arc::clone(file.std_file());
         Ok(Some(FileSlice { file, position: first.position, len }))
@@ -264,12 +270,15 @@ fn probe(file: &dyn DeviceFile, start: u64, end: u64) -> Result<(), ScanError> {
     Ok(())
 }
 
-/// Reads the range, so that `sendfile` will find it in memory.
-fn prefetch(file: &dyn DeviceFile, start: u64, end: u64) -> Result<(), ScanError> {
+/// Reads the range, so that `sendfile` will find it in memory. With `gives_way` it keeps the disk busy
+/// with one piece at a time: what is read ahead, megabytes, a producer's sync would wait for.
+fn prefetch(file: &dyn DeviceFile, start: u64, end: u64, gives_way: bool) -> Result<(), ScanError> {
     if probe(file, start, end).is_ok() {
         return Ok(());
     }
-    file.advise(start, end - start, Advice::WillNeed);
+    if !gives_way {
+        file.advise(start, end - start, Advice::WillNeed);
+    }
     let mut buffer = vec![0; PREFETCH_BYTES];
     let mut at = start;
     while at < end {
