@@ -67,11 +67,13 @@ pub struct JournalConfig {
     pub bytes: u64,
     /// It is made after so many commits that it could have taken.
     pub begins_after: u32,
+    /// It takes commits of so many logs or more; others sync their files.
+    pub logs_min: usize,
 }
 
 impl JournalConfig {
     /// No journal: every commit syncs its files.
-    pub const NONE: Self = Self { bytes: 0, begins_after: 0 };
+    pub const NONE: Self = Self { bytes: 0, begins_after: 0, logs_min: 0 };
 }
 
 /// The journal of one data directory.
@@ -131,10 +133,10 @@ impl Journal {
         })
     }
 
-    /// Makes a commit durable with one write. `None`: it must sync its files, since it is too large,
+    /// Makes a commit durable with one write. `None`: it must sync its files, since that is as good,
     /// or there is no room or no journal.
     pub(crate) fn write(self: &Arc<Self>, jobs: &[SyncJob]) -> Option<io::Result<()>> {
-        if !is_small(jobs) {
+        if jobs.len() < self.config.logs_min || !is_small(jobs) {
             return None;
         }
         let mut state = self.state.lock();

@@ -25,7 +25,7 @@ const SEEDS: u64 = 25;
 const LIVES: u32 = 4;
 const TOPICS: [&str; 3] = ["first", "second", "third"];
 /// Small, so that its halves are used again and again.
-const JOURNAL: JournalConfig = JournalConfig { bytes: 64 << 10, begins_after: 3 };
+const JOURNAL: JournalConfig = JournalConfig { bytes: 64 << 10, begins_after: 3, logs_min: 1 };
 
 /// What one partition must hold: record `n` has the value `values[n]`.
 #[derive(Debug, Default)]
