@@ -13,6 +13,7 @@
 //! a part of their own.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::varint;
@@ -42,7 +43,7 @@ pub struct FetchReply<R> {
     /// Fetch session, 0 for none (v7+).
     pub session_id: i32,
     /// By topic, in the order of the request.
-    pub topics: Vec<FetchTopicReply<R>>,
+    pub topics: SmallVec<[FetchTopicReply<R>; 1]>,
     /// Where leaders named in `current_leader` listen (v16+): (broker id, host, port, rack).
     pub node_endpoints: Vec<(i32, String, i32, Option<String>)>,
 }
@@ -55,7 +56,7 @@ pub struct FetchTopicReply<R> {
     /// Id, written from v13.
     pub id: Uuid,
     /// Partitions.
-    pub partitions: Vec<FetchPartitionReply<R>>,
+    pub partitions: SmallVec<[FetchPartitionReply<R>; 1]>,
 }
 
 /// One partition of a response.
@@ -93,7 +94,7 @@ pub fn encode<R: RecordsByReference>(
     correlation_id: i32,
     api_version: i16,
     reply: FetchReply<R>,
-) -> Vec<Part<R>> {
+) -> SmallVec<[Part<R>; 3]> {
     let mut frame = Frame::new(api_version, &reply);
     frame.fields.put_i32(correlation_id);
     frame.no_tags();
@@ -115,7 +116,7 @@ struct Frame<R> {
     version: i16,
     fields: BytesMut,
     /// Records, each with the position in `fields` before which it stands.
-    records: Vec<(usize, R)>,
+    records: SmallVec<[(usize, R); 1]>,
     records_bytes: usize,
 }
 
@@ -124,7 +125,7 @@ impl<R: RecordsByReference> Frame<R> {
         let partitions: usize = reply.topics.iter().map(|topic| topic.partitions.len()).sum();
         let mut fields = BytesMut::with_capacity((1 + partitions) * PARTITION_FIELDS_BYTES);
         fields.put_bytes(0, LENGTH_PREFIX_BYTES);
-        Self { version, fields, records: Vec::with_capacity(partitions), records_bytes: 0 }
+        Self { version, fields, records: SmallVec::with_capacity(partitions), records_bytes: 0 }
     }
 
     fn response(&mut self, reply: FetchReply<R>) {
@@ -255,14 +256,14 @@ impl<R: RecordsByReference> Frame<R> {
         }
     }
 
-    fn finish(self) -> Vec<Part<R>> {
+    fn finish(self) -> SmallVec<[Part<R>; 3]> {
         let Self { mut fields, records, records_bytes, .. } = self;
         let length = i32::try_from(fields.len() - LENGTH_PREFIX_BYTES + records_bytes)
             .expect("a response stays below 2 GiB");
         *fields.first_chunk_mut().expect("the prefix was reserved") = length.to_be_bytes();
 
         let mut rest = fields.freeze();
-        let mut parts = Vec::with_capacity(2 * records.len() + 1);
+        let mut parts = SmallVec::with_capacity(2 * records.len() + 1);
         let mut written = 0;
         for (position, records) in records {
             parts.push(Part::Bytes(rest.split_to(position - written)));

@@ -178,13 +178,13 @@ fn reply() -> FetchReply<Blob> {
     let topic = FetchTopicReply {
         name: "topic".into(),
         id: Uuid::from_u64_pair(7, 8),
-        partitions: vec![full, bare],
+        partitions: vec![full, bare].into(),
     };
     FetchReply {
         throttle_ms: 5,
         error_code: 0,
         session_id: 12,
-        topics: vec![topic],
+        topics: vec![topic].into(),
         node_endpoints: vec![
             (2, "broker-2.example".into(), 9_092, Some("rack".into())),
             (3, "broker-3.example".into(), 9_093, None),

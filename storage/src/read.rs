@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::types::Offset;
+use smallvec::SmallVec;
 
 /// What to read.
 #[derive(Debug, Clone, Copy)]
@@ -34,8 +35,8 @@ pub enum ReadSource {
 /// Whole batches, or whole batches and then the beginning of one (clients drop it).
 #[derive(Debug, Clone, Default)]
 pub struct Records {
-    /// In order; empty if there was nothing to read.
-    pub pieces: Vec<RecordsPiece>,
+    /// In order; empty if there was nothing to read. One batch in memory is its header and its body.
+    pub pieces: SmallVec<[RecordsPiece; 2]>,
     /// Sum of the pieces.
     pub bytes: usize,
 }

@@ -36,11 +36,21 @@ fn partition(partition: i32, records: Option<Vec<u8>>) -> FetchPartitionReply<Bl
 }
 
 fn topic(name: &str, partitions: Vec<FetchPartitionReply<Blob>>) -> FetchTopicReply<Blob> {
-    FetchTopicReply { name: name.into(), id: Uuid::from_u128(0xabcd), partitions }
+    FetchTopicReply {
+        name: name.into(),
+        id: Uuid::from_u128(0xabcd),
+        partitions: partitions.into(),
+    }
 }
 
 fn reply(topics: Vec<FetchTopicReply<Blob>>) -> FetchReply<Blob> {
-    FetchReply { throttle_ms: 5, error_code: 0, session_id: 0, topics, node_endpoints: vec![] }
+    FetchReply {
+        throttle_ms: 5,
+        error_code: 0,
+        session_id: 0,
+        topics: topics.into(),
+        node_endpoints: vec![],
+    }
 }
 
 /// The same content through the codec library, whose defaults stand where a version lacks a field.

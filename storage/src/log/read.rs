@@ -14,6 +14,7 @@ use std::io;
 use std::sync::Arc;
 
 use protocol::types::Offset;
+use smallvec::smallvec;
 
 use super::Log;
 use super::state::{Phase, State};
@@ -104,7 +105,7 @@ impl Log {
             Ok(None) => Ok(Some(Records::default())),
             Ok(Some(slice)) => {
                 let bytes = slice.len;
-                Ok(Some(Records { pieces: vec![RecordsPiece::File(slice)], bytes }))
+                Ok(Some(Records { pieces: smallvec![RecordsPiece::File(slice)], bytes }))
             }
             Err(ScanError::WouldBlock) => Ok(None),
             // Segments may have left the log since the plan was made.
@@ -261,10 +262,10 @@ fn find_end(
     Ok(limit)
 }
 
-/// Whether the range is in memory, judged by three of its pages.
+/// Whether a range whose first page was just read is in memory, judged by its middle and its end.
 fn probe(file: &dyn DeviceFile, start: u64, end: u64) -> Result<(), ScanError> {
     let mut byte = [0];
-    for position in [start, start + (end - start) / 2, end - 1] {
+    for position in [start + (end - start) / 2, end - 1] {
         file.read_at_nowait(&mut byte, position)?;
     }
     Ok(())

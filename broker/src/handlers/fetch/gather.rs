@@ -9,13 +9,14 @@ use std::sync::Arc;
 use protocol::error_code::ErrorCode;
 use protocol::types::Offset;
 use raft::replica::{Leadership, ReplicaPointers};
+use smallvec::SmallVec;
 use storage::read::{ReadRequest, ReadSource, Records};
 
-use super::{Fetch, Mode};
+use super::Fetch;
+use super::subject::HandedOut;
 use crate::authorize::{Operation, Resource, authorize};
 use crate::cluster::image::Image;
 use crate::error_map;
-use crate::fetch_session::SharedSession;
 use crate::fetch_session::session::{Candidate, Finding, TopicKey};
 use crate::partition::Partition;
 use crate::partition::epochs::{EpochEnd, EpochRefusal};
@@ -27,48 +28,14 @@ use crate::resolve::{self, TopicRef};
 /// Bytes that one fetch reads from the disk; it is answered with less than it asked for.
 const COLD_BYTES_MAX: usize = 8 << 20;
 
-/// Candidates that were taken out of a session; those not answered for go back when this is dropped.
-pub(super) struct HandedOut {
-    session: SharedSession,
-    candidates: Vec<Candidate>,
-}
-
-impl HandedOut {
-    pub(super) fn take(session: &SharedSession, mode: Mode) -> Self {
-        let candidates = {
-            let mut session = session.lock();
-            match mode {
-                Mode::Sessionless | Mode::Create => session.take_all(),
-                Mode::Incremental(_) => session.take_due(),
-            }
-        };
-        Self { session: session.clone(), candidates }
-    }
-
-    pub(super) const fn session(&self) -> &SharedSession {
-        &self.session
-    }
-
-    /// The caller answers for them.
-    pub(super) fn settle(mut self) -> Vec<Candidate> {
-        std::mem::take(&mut self.candidates)
-    }
-}
-
-impl Drop for HandedOut {
-    fn drop(&mut self) {
-        if !self.candidates.is_empty() {
-            let slots = self.candidates.iter().map(|candidate| candidate.slot);
-            self.session.lock().give_back(slots);
-        }
-    }
-}
+/// What was found in each partition. Most fetches are about one.
+pub(super) type Looks = SmallVec<[Look; 1]>;
 
 /// What one look found.
 pub(super) struct Pass {
     pub(super) handed_out: HandedOut,
     /// One for each candidate, in the same order.
-    pub(super) looks: Vec<Look>,
+    pub(super) looks: Looks,
     /// Sum over all records.
     pub(super) bytes: usize,
     /// Whether something must be told at once, whatever the bytes.
@@ -140,20 +107,6 @@ impl Look {
     }
 }
 
-impl Pass {
-    /// Gives everything back to wait for more; `false` if something has changed already.
-    pub(super) fn park(self) -> bool {
-        let session = self.handed_out.session().clone();
-        let mut session = session.lock();
-        let mut may_sleep = true;
-        for (candidate, look) in self.handed_out.settle().iter().zip(&self.looks) {
-            let register = |watch: &Arc<Watch>| look.register(watch, candidate.slot);
-            may_sleep &= session.park(candidate, look.finding(), register);
-        }
-        may_sleep
-    }
-}
-
 /// What is left of the request's limits.
 struct Remaining {
     bytes: usize,
@@ -170,9 +123,9 @@ impl Fetch {
             cold_bytes: COLD_BYTES_MAX,
             nothing_yet: true,
         };
-        let mut looks = Vec::with_capacity(handed_out.candidates.len());
+        let mut looks = Looks::with_capacity(handed_out.candidates().len());
         let (mut bytes, mut is_urgent) = (0, false);
-        for candidate in &handed_out.candidates {
+        for candidate in handed_out.candidates() {
             let look = self.look_at(&image, candidate, &mut remaining).await;
             match &look {
                 Ok(seen) => {

@@ -6,15 +6,18 @@ use protocol::error_code::ErrorCode;
 use protocol::fetch_response::{
     self, FetchPartitionReply, FetchReply, FetchTopicReply, Part, RecordsByReference,
 };
+use smallvec::{SmallVec, smallvec};
 use storage::read::{Records, RecordsPiece};
 use uuid::Uuid;
 
+use super::Fetch;
 use super::gather::{Look, Pass, Refused, UNKNOWN};
-use super::{Fetch, Mode};
+use super::subject::Subject;
 use crate::context::RequestContext;
-use crate::fetch_session::NO_SESSION;
 use crate::fetch_session::session::{Candidate, TopicKey};
+use crate::fetch_session::{NO_SESSION, SharedSession};
 use crate::partition::read::Isolation;
+use crate::partition::watch::Watch;
 use crate::reply::{FramePart, Reply};
 use crate::resolve::{self, LeaderHint};
 
@@ -37,56 +40,58 @@ pub(super) fn refusal(context: &RequestContext, error: ErrorCode) -> Reply {
             throttle_ms: 0,
             error_code: error.code(),
             session_id: NO_SESSION,
-            topics: Vec::new(),
+            topics: SmallVec::new(),
             node_endpoints: Vec::new(),
         },
     )
 }
 
 /// The response to what `pass` found.
-pub(super) fn answer(fetch: &Fetch, pass: Pass) -> Reply {
+pub(super) fn answer(fetch: &Fetch, subject: &Subject, pass: Pass) -> Reply {
     let Pass { handed_out, looks, .. } = pass;
-    let shared = handed_out.session().clone();
     let candidates = handed_out.settle();
-    let session_id = session_id(fetch);
     let mut topics = Topics::default();
-    {
-        let mut session = shared.lock();
-        for (candidate, look) in candidates.into_iter().zip(looks) {
-            let must_send = session_id != NO_SESSION
-                && session.report(&candidate, look.finding(), |watch| {
-                    look.register(watch, candidate.slot)
-                });
-            if must_send || !matches!(fetch.mode, Mode::Incremental(_)) {
-                topics.push(fetch, &candidate, look);
-            }
+    let session_id = match subject {
+        Subject::Request(_) => NO_SESSION,
+        Subject::NewSession(session) => keep(fetch, session),
+        Subject::Session(id, _) => *id,
+    };
+    let mut session = match subject {
+        Subject::NewSession(session) | Subject::Session(_, session) if session_id != NO_SESSION => {
+            Some(session.lock())
+        }
+        Subject::Request(_) | Subject::NewSession(_) | Subject::Session(..) => None,
+    };
+    for (candidate, look) in candidates.into_iter().zip(looks) {
+        let has_news = session.as_mut().is_some_and(|session| {
+            let register = |watch: &Arc<Watch>| look.register(watch, candidate.slot);
+            session.report(&candidate, look.finding(), register)
+        });
+        if has_news || !matches!(subject, Subject::Session(..)) {
+            topics.push(fetch, &candidate, look);
         }
     }
+    drop(session);
     let Topics { replies, node_endpoints } = topics;
     let reply =
         FetchReply { throttle_ms: 0, error_code: 0, session_id, topics: replies, node_endpoints };
     frame(&fetch.context, reply)
 }
 
-fn session_id(fetch: &Fetch) -> i32 {
-    match fetch.mode {
-        Mode::Sessionless => NO_SESSION,
-        Mode::Incremental(id) => id,
-        Mode::Create => {
-            let size = fetch.session.lock().len();
-            if size == 0 {
-                return NO_SESSION;
-            }
-            let now = fetch.broker.clock.monotonic();
-            fetch.broker.fetch_sessions.insert(Arc::clone(&fetch.session), size, now)
-        }
+/// The id of a new session, [`NO_SESSION`] if there is no room for it.
+fn keep(fetch: &Fetch, session: &SharedSession) -> i32 {
+    let size = session.lock().len();
+    if size == 0 {
+        return NO_SESSION;
     }
+    let now = fetch.broker.clock.monotonic();
+    fetch.broker.fetch_sessions.insert(Arc::clone(session), size, now)
 }
 
 /// Partitions grouped by topic, in order.
 #[derive(Default)]
 struct Topics {
-    replies: Vec<FetchTopicReply<ByReference>>,
+    replies: SmallVec<[FetchTopicReply<ByReference>; 1]>,
     node_endpoints: Vec<(i32, String, i32, Option<String>)>,
 }
 
@@ -101,7 +106,7 @@ impl Topics {
                     TopicKey::Name(name) => (name.as_ref().to_owned(), Uuid::nil()),
                     TopicKey::Id(id) => (String::new(), *id),
                 };
-                self.replies.push(FetchTopicReply { name, id, partitions: vec![reply] });
+                self.replies.push(FetchTopicReply { name, id, partitions: smallvec![reply] });
             }
         }
     }

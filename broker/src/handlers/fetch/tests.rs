@@ -318,7 +318,8 @@ async fn records_come_from_the_file_once_responses_hold_enough_memory() {
     assert!(!is_in_file().await);
     assert_eq!(node.broker.response_memory.held_bytes(), 0, "the response is gone");
     let all = Bytes::from(vec![0; RESPONSE_BYTES_MAX]);
-    let all = Records { bytes: all.len(), pieces: vec![RecordsPiece::Memory(all)] };
+    let all =
+        Records { bytes: all.len(), pieces: [RecordsPiece::Memory(all)].into_iter().collect() };
     let slow_clients = node.broker.response_memory.hold(all);
     assert!(is_in_file().await);
     drop(slow_clients);
