@@ -55,7 +55,7 @@ starts gigabytes="20" partitions="4" repeats="5":
     cargo build --release --locked --workspace --bins
     target/release/start_times {{gigabytes}} {{partitions}} {{repeats}}
 
-# Apache Kafka and Millpond under the same loads; all rows take most of an hour. See tests/benchmarks.md.
+# Apache Kafka and Millpond under the same loads; all rows take more than an hour. See tests/benchmarks.md.
 compare *arguments:
     cargo build --release --locked --workspace --bins
     target/release/compare "$@"

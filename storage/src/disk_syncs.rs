@@ -4,7 +4,8 @@
 //! a stop sync the same files, at the same time, so whoever comes second must know of the first
 //! before it believes its own success:
 //!
-//! - of one log's files one is synced at a time, and none after a failure ([`LogSyncs`]);
+//! - of one log's files one is synced at a time, and none after a failure, which is noted for the next
+//!   start at once ([`LogSyncs`]);
 //! - a sync of the whole file system may lose bytes of every log: while one is under way nobody
 //!   believes a sync of his own, and after it has failed nobody does until the next start
 //!   ([`DiskSyncs`]).
@@ -67,14 +68,16 @@ impl DiskSyncs {
 #[derive(Debug)]
 pub(crate) struct LogSyncs {
     disk: Arc<DiskSyncs>,
+    /// The log's.
+    directory: PathBuf,
     /// Held during a sync.
     has_failed: Mutex<bool>,
 }
 
 impl LogSyncs {
-    /// For a log on this disk, none of whose syncs has failed.
-    pub(crate) fn new(disk: Arc<DiskSyncs>) -> Self {
-        Self { disk, has_failed: Mutex::new(false) }
+    /// For the log in `directory`, none of whose syncs has failed.
+    pub(crate) fn new(disk: Arc<DiskSyncs>, directory: PathBuf) -> Self {
+        Self { disk, directory, has_failed: Mutex::new(false) }
     }
 
     /// Makes the bytes of `file`, one of the log's, durable. Blocks.
@@ -87,6 +90,10 @@ impl LogSyncs {
             return Err(failed_before("this log"));
         }
         let synced = file.sync_data().and_then(|()| self.disk.check());
+        if synced.is_err() {
+            // Before anything else: a process that is killed now leaves files behind that look sound.
+            recovery::mark_failed(&*self.disk.device, &self.directory);
+        }
         *has_failed = synced.is_err();
         synced
     }

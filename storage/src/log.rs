@@ -253,9 +253,6 @@ impl Log {
 
     /// Takes the log offline for good.
     pub(crate) fn fail(&self, failure: LogFailure) {
-        // Not after waiting for whoever writes: a process that is killed meanwhile would leave files
-        // behind whose failed sync the next start knows nothing of.
-        recovery::mark_failed(&*self.env.device, &self.directory);
         let mut writer = self.writer.lock();
         self.fail_with(&mut writer, failure);
     }

@@ -80,12 +80,12 @@ impl Log {
         Ok(Arc::new_cyclic(|myself| Self {
             name: name.partition.to_string(),
             topic_id: name.topic_id,
+            syncs: LogSyncs::new(Arc::clone(&env.disk_syncs), dir.clone()),
             directory: dir,
             env: env.clone(),
             myself: myself.clone(),
             state: Mutex::new(state),
             sync_ended: Condvar::new(),
-            syncs: LogSyncs::new(Arc::clone(&env.disk_syncs)),
             writer: Mutex::new(Writer { snapshots, ..Writer::default() }),
             listener: Mutex::new(None),
         }))

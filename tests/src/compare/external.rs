@@ -28,7 +28,7 @@ const RECORD_WIRE_BYTES_MAX: u64 = 1060;
 const RECORDS_PER_SECOND: u32 = 800_000;
 
 /// The same for Java's producer, which is slower.
-const JAVA_RECORDS_PER_SECOND: u32 = 400_000;
+const JAVA_RECORDS_PER_SECOND: u32 = 100_000;
 
 /// Seconds of a run, unless the command line says.
 const SECONDS: u32 = 10;
@@ -168,6 +168,7 @@ fn once(
         (Metric::MegabytesPerSecond, rate * f64::from(RECORD_BYTES) / 1e6),
         (Metric::CpuSecondsPerGigabyte, cpu / gigabytes),
         (Metric::MachineSecondsPerGigabyte, spent.machine_busy_seconds / gigabytes),
+        (Metric::StolenShare, spent.stolen_share),
         (Metric::PeakResidentMegabytes, peak),
     ]))
 }

@@ -27,6 +27,8 @@ pub enum Metric {
     CpuMicrosecondsPerRequest,
     /// Processor time of the whole machine, client and kernel threads included, by 10^9 bytes.
     MachineSecondsPerGigabyte,
+    /// Share of all processor time that the host of a virtual machine gave to others, 0 to 1.
+    StolenShare,
     /// Median latency.
     P50Ms,
     /// 99th percentile of it.
@@ -54,6 +56,7 @@ impl Metric {
             Self::CpuSecondsPerGigabyte => "server CPU-s/GB",
             Self::CpuMicrosecondsPerRequest => "server CPU-µs/request",
             Self::MachineSecondsPerGigabyte => "machine CPU-s/GB",
+            Self::StolenShare => "stolen share",
             Self::P50Ms => "p50 ms",
             Self::P99Ms => "p99 ms",
             Self::P999Ms => "p99.9 ms",
@@ -120,6 +123,18 @@ impl Summary {
         values.iter().filter_map(|(metric, all)| Some((*metric, median(all)?))).collect()
     }
 
+    /// The median of one metric over all runs on one subject.
+    pub fn median_of_all(&self, subject: Subject, metric: Metric) -> Option<f64> {
+        let own = self.runs.iter().filter(|run| run.subject == subject);
+        let values: Vec<f64> = own
+            .filter_map(|run| match &run.outcome {
+                Outcome::Figures(figures) => figures.get(&metric).copied(),
+                Outcome::Failed(_) => None,
+            })
+            .collect();
+        median(&values)
+    }
+
     /// Why runs of one row on one subject failed, in order.
     pub fn failures(&self, row: &str, subject: Subject) -> Vec<&str> {
         let own = self.runs.iter().filter(|run| run.row == row && run.subject == subject);
@@ -151,6 +166,7 @@ pub fn of_report(report: &Report) -> Figures {
     let machine =
         (report.bytes > 0).then(|| report.machine_busy_seconds * 1e3 / megabytes(report.bytes));
     note(Metric::MachineSecondsPerGigabyte, machine);
+    note(Metric::StolenShare, Some(report.stolen_share));
     let latency = report.end_to_end_microseconds.or(report.latency_microseconds);
     if let Some(Latency { p50, p99, p99_9, .. }) = latency {
         figures.insert(Metric::P50Ms, p50 / 1e3);

@@ -37,7 +37,7 @@ impl Machine {
     pub fn look(dir: &Path, isolated: bool, options: String, interrupt: &Interrupt) -> Self {
         let ask = |words: &[&str]| first_line(words, dir, interrupt);
         let source = env!("CARGO_MANIFEST_DIR");
-        let own = if isolated { "in a namespace for each broker" } else { "the machine's own" };
+        let own = if isolated { "in a namespace of its own" } else { "the machine's own" };
         Self {
             commit: ask(&["git", "-C", source, "describe", "--always", "--dirty", "--abbrev=12"]),
             date: ask(&["date", "--utc", "+%Y-%m-%d %H:%M UTC"]),

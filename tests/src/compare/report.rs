@@ -2,7 +2,7 @@
 //! printed like one that does not; a row that failed says why.
 
 use crate::compare::broker::Subject;
-use crate::compare::figures::{Figures, Summary};
+use crate::compare::figures::{Figures, Metric, Summary};
 use crate::compare::rows::{Line, ROWS, Row, Target};
 use crate::compare::{kafka, millpond};
 use std::fmt::Write as _;
@@ -59,10 +59,26 @@ fn head(summary: &Summary) -> Vec<String> {
         format!("- Kafka: {}", kafka::SETTINGS),
         format!("- Millpond: {}", millpond::SETTINGS),
         format!(
-            "- medians of the repeats; ratio: Millpond to Kafka, both as they come{}",
+            "- each row on all systems in turn; medians of the repeats; ratio: Millpond to Kafka, both as \
+             they come{}",
             machine.options
         ),
+        stolen(summary),
     ]
+}
+
+/// How much of the machine its host gave to others meanwhile.
+fn stolen(summary: &Summary) -> String {
+    let share = |subject| {
+        let share = summary.median_of_all(subject, Metric::StolenShare);
+        share.map_or_else(|| "?".into(), |share| format!("{:.0} %", share * 100.0))
+    };
+    format!(
+        "- processor time that the virtual machine's host gave to others while a load ran, median: {} with \
+         Kafka, {} with Millpond",
+        share(Subject::Kafka),
+        share(Subject::Millpond)
+    )
 }
 
 fn table_line(summary: &Summary, row: &Row, line: &Line, is_first: bool) -> String {

@@ -280,6 +280,7 @@ fn report(limits: &Limits, done: Done, spent: &Spent, outcome: &Outcome) -> Repo
         server_cpu_microseconds_per_request: server.and_then(|cpu| by(cpu * 1e6, done.requests)),
         client_cpu_seconds: spent.client_cpu_seconds,
         machine_busy_seconds: spent.machine_busy_seconds,
+        stolen_share: spent.stolen_share,
         server_resident_bytes: memory.map(|memory| memory.resident_bytes),
         server_peak_resident_bytes: memory.map(|memory| memory.peak_resident_bytes),
         latency_microseconds: Latency::of(&outcome.latency),

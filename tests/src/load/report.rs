@@ -42,6 +42,8 @@ pub struct Report {
     /// Time that the machine's processors were not idle, all of them together: it holds what the
     /// kernel does for the broker in threads of its own.
     pub machine_busy_seconds: f64,
+    /// Share of all processor time that the host of this virtual machine gave to others, 0 to 1.
+    pub stolen_share: f64,
     /// Memory of the broker that is resident at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_resident_bytes: Option<u64>,

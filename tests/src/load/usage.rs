@@ -16,7 +16,7 @@ pub struct Snapshot {
     at: Instant,
     server_cpu_seconds: Option<f64>,
     client_cpu_seconds: f64,
-    machine_busy_seconds: f64,
+    machine: Machine,
 }
 
 /// What was spent between two moments.
@@ -30,6 +30,17 @@ pub struct Spent {
     pub client_cpu_seconds: f64,
     /// Of all processors together.
     pub machine_busy_seconds: f64,
+    /// What the host of this virtual machine gave to others while something here wanted to run, by all
+    /// processor time that there was; 0 to 1.
+    pub stolen_share: f64,
+}
+
+/// Processor time of all processors together, in seconds.
+#[derive(Debug, Clone, Copy)]
+struct Machine {
+    busy: f64,
+    stolen: f64,
+    all: f64,
 }
 
 /// The broker's memory.
@@ -51,7 +62,7 @@ impl Snapshot {
             at: monotonic_now(),
             server_cpu_seconds: server.map(process_cpu_seconds).transpose()?,
             client_cpu_seconds: own_cpu_seconds(),
-            machine_busy_seconds: machine_busy_seconds()?,
+            machine: Machine::take()?,
         })
     }
 
@@ -62,7 +73,9 @@ impl Snapshot {
             seconds: (end.at - self.at).as_secs_f64(),
             server_cpu_seconds: server.map(|(end, begin)| end - begin),
             client_cpu_seconds: end.client_cpu_seconds - self.client_cpu_seconds,
-            machine_busy_seconds: end.machine_busy_seconds - self.machine_busy_seconds,
+            machine_busy_seconds: end.machine.busy - self.machine.busy,
+            stolen_share: (end.machine.stolen - self.machine.stolen)
+                / (end.machine.all - self.machine.all).max(f64::MIN_POSITIVE),
         }
     }
 }
@@ -92,15 +105,23 @@ fn own_cpu_seconds() -> f64 {
     number(whole) + number(rest) / 1e9
 }
 
-/// User, nice, system, both kinds of interrupts: everything but idle, waiting for a disk, and what
-/// other guests of the host took. Guests of ours are in user time already.
-fn machine_busy_seconds() -> Result<f64> {
-    let stat = fs::read_to_string("/proc/stat").context("/proc/stat")?;
-    let all = stat.lines().next().context("/proc/stat is empty")?;
-    let ticks: Vec<u64> =
-        all.split_whitespace().skip(1).map(|field| field.parse().unwrap_or(0)).collect();
-    let busy = [0, 1, 2, 5, 6].iter();
-    Ok(ticks_in_seconds(busy.filter_map(|place| ticks.get(*place)).sum()))
+impl Machine {
+    fn take() -> Result<Self> {
+        let stat = fs::read_to_string("/proc/stat").context("/proc/stat")?;
+        let all = stat.lines().next().context("/proc/stat is empty")?;
+        let ticks: Vec<u64> =
+            all.split_whitespace().skip(1).map(|field| field.parse().unwrap_or(0)).collect();
+        let seconds = |places: &[usize]| {
+            ticks_in_seconds(places.iter().filter_map(|place| ticks.get(*place)).sum())
+        };
+        Ok(Self {
+            // User, nice, system, both kinds of interrupts: everything but idle, waiting for a disk,
+            // and what other guests of the host took. Guests of ours are in user time already.
+            busy: seconds(&[0, 1, 2, 5, 6]),
+            stolen: seconds(&[7]),
+            all: seconds(&[0, 1, 2, 3, 4, 5, 6, 7]),
+        })
+    }
 }
 
 fn ticks_in_seconds(ticks: u64) -> f64 {
