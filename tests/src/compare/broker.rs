@@ -119,6 +119,9 @@ impl Broker {
     /// It does not start, or not in time.
     pub fn start_again(&mut self) -> Result<Duration> {
         self.program = None;
+        if self.system == System::Kafka && self.starts > 0 {
+            kafka::end_sessions_soon(&self.dir)?;
+        }
         let command = match self.system {
             System::Kafka => kafka::command(&self.dir)?,
             System::Millpond => millpond::command(&self.launcher.millpond, &self.dir, self.address),

@@ -37,6 +37,8 @@ const JVM: &[&str] = &[
     "-Djava.awt.headless=true",
 ];
 
+const SESSION_TIMEOUT: &str = "broker.session.timeout.ms";
+
 /// Any id in the form that Kafka wants.
 const CLUSTER_ID: &str = "bWlsbHBvbmQtY29tcGFyZQ";
 
@@ -98,7 +100,7 @@ pub fn format(dir: &Path, address: SocketAddr, launcher: &Launcher) -> Result<()
         ("transaction.state.log.replication.factor", "1".to_owned()),
         ("transaction.state.log.min.isr", "1".to_owned()),
         ("log.segment.delete.delay.ms", "1000".to_owned()),
-        ("broker.session.timeout.ms", "3600000".to_owned()),
+        (SESSION_TIMEOUT, "3600000".to_owned()),
     ];
     for (key, value) in settings {
         writeln!(text, "{key}={value}")?;
@@ -109,6 +111,18 @@ pub fn format(dir: &Path, address: SocketAddr, launcher: &Launcher) -> Result<()
     command.args(["format", "--standalone", "-t", CLUSTER_ID, "-c"]).arg(&file);
     run(command, &dir.join("format"), FORMAT_MAX, &launcher.interrupt)?;
     Ok(())
+}
+
+/// Gives a node that was killed its default session timeout back: until its old session has ended, no
+/// broker of the same id may start.
+///
+/// # Errors
+/// The node has no settings.
+pub fn end_sessions_soon(dir: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(properties(dir))?;
+    let kept = text.lines().filter(|line| !line.starts_with(SESSION_TIMEOUT));
+    let kept: String = kept.flat_map(|line| [line, "\n"]).collect();
+    Ok(File::create(properties(dir))?.write_all(kept.as_bytes())?)
 }
 
 fn properties(dir: &Path) -> PathBuf {
