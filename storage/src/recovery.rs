@@ -347,14 +347,22 @@ impl Recovery<'_> {
 
 /// Leaves [`FAILED_MARK`] for the next recovery. Best effort: the disk may take nothing any more.
 pub(crate) fn mark_failed(device: &dyn Device, directory: &Path) {
+    if let Err(error) = note_failed(device, directory) {
+        tracing::warn!(%error, "a failure could not be noted");
+    }
+}
+
+/// As [`mark_failed`], for a caller that must not go on without.
+///
+/// # Errors
+/// [`OpenError::Io`].
+pub(crate) fn note_failed(device: &dyn Device, directory: &Path) -> Result<(), OpenError> {
     let path = directory.join(FAILED_MARK);
-    let marked = device
+    let noted = device
         .open(&path, OpenMode::Create)
         .and_then(|mark| mark.sync_all())
         .and_then(|()| device.sync_dir(directory));
-    if let Err(error) = marked {
-        tracing::warn!(path = %path.display(), %error, "the failure could not be noted");
-    }
+    noted.map_err(io_error(&path, "note a failure in"))
 }
 
 /// The state of a walk through one segment.

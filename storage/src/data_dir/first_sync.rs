@@ -36,12 +36,12 @@ pub(super) fn sync_if_many(
             Ok(()) => return Ok(true),
             Err(error) => {
                 tracing::warn!(%error, "what the last process left could not be synced at once");
-                recovery::mark_failed(device, directory);
+                recovery::note_failed(device, directory)?;
             }
         }
     }
     for partition in to_recover {
-        recovery::mark_failed(device, &directory.join(partition.to_string()));
+        recovery::note_failed(device, &directory.join(partition.to_string()))?;
     }
     let removed = device.remove_file(&mark).and_then(|()| device.sync_dir(directory));
     removed.map_err(|cause| OpenError::Io { path: mark, operation: "remove", cause })?;
