@@ -394,8 +394,9 @@ impl DataDir {
             operation: "empty the journal of",
             cause,
         });
-        let closed = closed.and(emptied);
-        let marked = self.logs.write_states().map_err(OpenError::from).and_then(|()| state.end());
+        // Without the mark where closed logs have bytes that only the journal holds durably.
+        let marked =
+            emptied.and_then(|()| Ok(self.logs.write_states()?)).and_then(|()| state.end());
         drop(deleter);
         drop(lock);
         closed.and(marked)

@@ -12,6 +12,7 @@ use super::{FILE_NAME, remove};
 use crate::checkpoint;
 use crate::device::{Device, DeviceFile, OpenMode};
 use crate::error::OpenError;
+use crate::recovery;
 use crate::segment::{self, LOG_SUFFIX};
 
 /// Files that are open at the same time while they are written to.
@@ -117,8 +118,13 @@ impl<F: Fn(&Path) -> Result<Option<TopicId>, OpenError>> Replay<'_, F> {
     fn sync_files(&mut self) -> Result<(), OpenError> {
         for (path, file) in std::mem::take(&mut self.files) {
             if let Some(file) = file {
-                let synced = file.sync_data();
-                synced.map_err(|cause| OpenError::Io { path, operation: "sync", cause })?;
+                if let Err(cause) = file.sync_data() {
+                    // The log's other bytes that wait for the disk went with it.
+                    let directory =
+                        path.parent().expect("a segment's file is in its log's directory");
+                    recovery::mark_failed(self.device, directory);
+                    return Err(OpenError::Io { path, operation: "sync", cause });
+                }
             }
         }
         Ok(())

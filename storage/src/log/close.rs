@@ -117,6 +117,15 @@ impl Log {
     /// Syncs everything that is written, and tells the listener. The log is offline if that fails.
     pub(super) fn sync_now(&self, writer: &mut Writer) -> Result<(), OpenError> {
         let end = self.state.lock().pointers.written_end;
+        self.sync_written(writer)?;
+        self.state.lock().synced(end);
+        // The flusher may find nothing left to do, and then tells nobody.
+        self.tell_progress();
+        Ok(())
+    }
+
+    /// As [`Log::sync_now`], and tells nobody.
+    pub(super) fn sync_written(&self, writer: &mut Writer) -> Result<(), OpenError> {
         for file in writer.take_unsynced() {
             let handle = match file.handle {
                 Some(handle) => Ok(handle),
@@ -129,9 +138,6 @@ impl Log {
                 return Err(as_open_error(failure));
             }
         }
-        self.state.lock().synced(end);
-        // The flusher may find nothing left to do, and then tells nobody.
-        self.tell_progress();
         Ok(())
     }
 

@@ -42,6 +42,9 @@ impl Log {
         stop: StopKind,
     ) -> Result<Arc<Self>, OpenError> {
         let mut listing = Listing::of(env, &dir)?;
+        // Whatever was written down of its end before the failure: its files are not believed.
+        let stop =
+            if listing.has_failed && stop == StopKind::Clean { StopKind::PowerLost } else { stop };
         listing.remove_leftovers(env)?;
         let raised = read_offset(env, &dir, LOG_START_FILE)?.unwrap_or(Offset::ZERO);
         listing.remove_below(env, &dir, raised)?;

@@ -55,6 +55,8 @@ impl Log {
             let (path, cause) = (self.directory.clone(), Arc::new(cause));
             ReadError::Failed(LogFailure { path, operation: "empty the journal for", cause })
         })?;
+        // What is noted of the cut makes the next start count everything below it as synced.
+        self.sync_written(writer).map_err(|error| self.read_error(error))?;
         let after = segments.partition_point(|segment| segment.base_offset() <= to);
         let (kept, dropped) = segments.split_at(after.max(1));
         let last = kept.last().expect("at least one segment is kept");

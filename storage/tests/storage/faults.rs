@@ -187,3 +187,41 @@ fn damage_is_reported_with_its_place_while_other_logs_open() {
     let sound = directory.open_log(&name("sound"), small_segments()).unwrap();
     assert_eq!(whole(&sound), 10);
 }
+
+/// The point of a cut counts as synced at the next start, so what lies below it must be.
+#[test]
+fn a_cut_that_loses_its_power_does_not_vouch_for_what_was_never_synced() {
+    let relaxed = LogConfig {
+        sync: SyncPolicy::Relaxed { flush_records: None, flush_interval: None },
+        segment_bytes_max: 1 << 20,
+        ..small_segments()
+    };
+    for (nth, seed) in (1..=3).flat_map(|nth| (0..10).map(move |seed| (nth, seed))) {
+        let root = tempfile::tempdir().unwrap();
+        let device = FaultyDevice::new(root.path()).unwrap();
+        let seam = Arc::clone(&device) as Arc<dyn Device>;
+        let open = |seam: &Arc<dyn Device>| {
+            let directory = open_directory(seam, root.path()).unwrap();
+            let log = directory.open_log(&name("events"), relaxed.clone()).unwrap();
+            (directory, log)
+        };
+        // A high recovery point is noted.
+        let (directory, log) = open(&seam);
+        (0..20).for_each(|number| drop(append(&log, one(number))));
+        drop(log);
+        directory.close().unwrap();
+        let (directory, log) = open(&seam);
+        log.truncate(Offset::new(2)).unwrap();
+        let ear = listen(&log);
+        let ends: Vec<_> = (2..15).map(|number| append(&log, one(number))).collect();
+        ear.wait_for(ends[ends.len() - 1]).unwrap();
+        device.inject(Fault { operation: Operation::Rename, nth, effect: Effect::PowerOff });
+        drop(log.truncate(Offset::new(10)));
+        drop((log, directory));
+        let device = device.crash(seed).unwrap();
+        let seam = Arc::clone(&device) as Arc<dyn Device>;
+        let (_directory, log) = open(&seam);
+        let found = read_all(&log, Offset::ZERO, log.pointers().log_end_offset);
+        assert!(found.len() >= 2, "what lay below the first cut is there");
+    }
+}

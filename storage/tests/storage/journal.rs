@@ -279,3 +279,47 @@ fn small_commits_begin_a_journal_and_a_clean_stop_leaves_none() {
     assert_eq!(format(), "format=1\n");
     assert!(!journal.exists());
 }
+
+/// What a start has shown to readers is durable, also if a sync of the start before it has failed.
+#[test]
+fn a_start_after_one_whose_sync_failed_shows_nothing_that_may_be_lost() {
+    let config = LogConfig { segment_bytes_max: 1 << 20, ..small_segments() };
+    for nth in 1..=12 {
+        let root = tempfile::tempdir().unwrap();
+        let mut device = FaultyDevice::new(root.path()).unwrap();
+        let open = |device: &Arc<FaultyDevice>| {
+            let seam = Arc::clone(device) as Arc<dyn Device>;
+            let directory = open_directory_with(&seam, root.path(), JOURNAL)?;
+            let log = directory.open_log(&name("first", 0), config.clone())?;
+            Ok::<_, OpenError>((directory, log))
+        };
+        let (directory, log) = open(&device).unwrap();
+        let ear = listen(&log);
+        let append = |bytes| {
+            let batch = batch(Codec::None, &[NOW.get()], &vec![7; bytes]);
+            log.append(batch, LeaderEpoch::ZERO, NOW).unwrap().next_offset
+        };
+        let format = root.path().join("data/millpond.format");
+        while std::fs::read_to_string(&format).unwrap() != "format=2\n" {
+            ear.wait_for(append(100)).unwrap();
+        }
+        ear.wait_for(append(100)).unwrap();
+        // Too much for the journal: it is in the page cache alone when the process dies.
+        device.inject(Fault { operation: Operation::Sync, nth: 1, effect: Effect::PowerOff });
+        assert!(ear.wait_for(append(200 << 10)).is_err());
+        drop((log, directory));
+        device = device.kill();
+        device.inject(Fault { operation: Operation::Sync, nth, effect: Effect::Fail });
+        drop(open(&device));
+        device = device.kill();
+        let (directory, log) = open(&device).unwrap();
+        let end = log.pointers().log_end_offset;
+        let shown = read_all(&log, Offset::ZERO, end);
+        drop(log);
+        directory.close().unwrap();
+        device = device.crash(nth).unwrap();
+        let (_directory, log) = open(&device).unwrap();
+        assert_eq!(log.pointers().log_end_offset, end);
+        assert!(read_all(&log, Offset::ZERO, end) == shown, "sync {nth}");
+    }
+}
