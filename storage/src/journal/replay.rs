@@ -117,14 +117,12 @@ impl<F: Fn(&Path) -> Result<Option<TopicId>, OpenError>> Replay<'_, F> {
 
     fn sync_files(&mut self) -> Result<(), OpenError> {
         for (path, file) in std::mem::take(&mut self.files) {
-            if let Some(file) = file {
-                if let Err(cause) = file.sync_data() {
-                    // The log's other bytes that wait for the disk went with it.
-                    let directory =
-                        path.parent().expect("a segment's file is in its log's directory");
-                    recovery::mark_failed(self.device, directory);
-                    return Err(OpenError::Io { path, operation: "sync", cause });
-                }
+            let synced = file.map_or(Ok(()), |file| file.sync_data());
+            if let Err(cause) = synced {
+                // The log's other bytes that wait for the disk went with it.
+                let directory = path.parent().expect("a segment's file is in its log's directory");
+                recovery::mark_failed(self.device, directory);
+                return Err(OpenError::Io { path, operation: "sync", cause });
             }
         }
         Ok(())

@@ -207,7 +207,9 @@ fn a_cut_that_loses_its_power_does_not_vouch_for_what_was_never_synced() {
         };
         // A high recovery point is noted.
         let (directory, log) = open(&seam);
-        (0..20).for_each(|number| drop(append(&log, one(number))));
+        for number in 0..20 {
+            append(&log, one(number));
+        }
         drop(log);
         directory.close().unwrap();
         let (directory, log) = open(&seam);
