@@ -18,6 +18,9 @@ const DESCRIPTORS_RESERVED: usize = 256;
 const DESCRIPTORS_ASSUMED: usize = 1024;
 /// Recent batches kept in memory for readers at the tail.
 const TAIL_CACHE_BYTES_MAX: usize = 64 << 20;
+/// Of the memory, this part may be pages of segment files. Consumers that are not further behind than
+/// that read from memory; the rest of the machine keeps its own.
+const PAGE_CACHE_SHARE: u64 = 8;
 /// Bytes that may wait for the disk. More than a disk takes in a few commits only adds latency.
 const PENDING_BYTES_MAX: usize = 128 << 20;
 /// Writes are refused below this much free space…
@@ -66,10 +69,26 @@ pub(crate) fn data_dir_config(
     DataDirConfig {
         open_files_max: descriptors.files_max,
         tail_cache_bytes_max: TAIL_CACHE_BYTES_MAX,
+        page_cache_bytes_max: memory_bytes() / PAGE_CACHE_SHARE,
         pending_bytes_max: PENDING_BYTES_MAX,
         free_bytes_min: free_bytes_min(disk_bytes(path)),
         producer_expiration: settings.producer_id_expiration,
     }
+}
+
+/// The machine's memory, or less where this process may not have all of it (cgroups, version 2).
+fn memory_bytes() -> u64 {
+    let own_group = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own_group = own_group.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or("");
+    let groups = Path::new("/sys/fs/cgroup").join(own_group);
+    // A group without a limit says "max".
+    let limit_of = |group: &Path| {
+        let limit = std::fs::read_to_string(group.join("memory.max")).ok()?;
+        limit.trim().parse::<u64>().ok()
+    };
+    let limit = groups.ancestors().filter_map(limit_of).min().unwrap_or(u64::MAX);
+    let machine = rustix::system::sysinfo();
+    limit.min(machine.totalram.saturating_mul(u64::from(machine.mem_unit)))
 }
 
 fn free_bytes_min(disk_bytes: Option<u64>) -> u64 {

@@ -39,6 +39,7 @@ fn open(path: &Path) -> Result<DataDir, storage::error::OpenError> {
     let config = DataDirConfig {
         open_files_max: 16,
         tail_cache_bytes_max: 1 << 20,
+        page_cache_bytes_max: 64 << 20,
         pending_bytes_max: 1 << 20,
         free_bytes_min: 0,
         producer_expiration: Duration::from_secs(86_400),

@@ -59,6 +59,7 @@ use crate::flusher::Flusher;
 pub use crate::journal::JournalConfig;
 use crate::journal::{self, Journal};
 use crate::log::Log;
+use crate::page_cache::PageCache;
 use crate::space::SpaceGuard;
 use crate::tail_cache::TailCache;
 
@@ -84,6 +85,8 @@ pub struct DataDirConfig {
     pub open_files_max: usize,
     /// Bytes of recent batches kept in memory over all logs.
     pub tail_cache_bytes_max: usize,
+    /// Bytes of the page cache that what is written may fill: the newest stay.
+    pub page_cache_bytes_max: u64,
     /// Bytes that may wait for the disk over all logs before appends are refused as busy.
     pub pending_bytes_max: usize,
     /// Appends are refused while less than this is free; they resume above twice as much.
@@ -438,15 +441,17 @@ fn environment(
     })?;
     let disk_syncs = DiskSyncs::new(Arc::clone(device), path.to_owned());
     let journal = Journal::new(Arc::clone(device), Arc::clone(&disk_syncs), journal);
+    let page_cache = Arc::new(PageCache::new(config.page_cache_bytes_max));
     let pending_bytes_max = config.pending_bytes_max;
     Ok(LogEnvironment {
         device: Arc::clone(device),
         files: Arc::new(FileCache::new(Arc::clone(device), config.open_files_max)),
         mapped_indexes: Arc::default(),
         space: Arc::new(space),
-        flusher: Flusher::start(Arc::clone(&disk_syncs), pending_bytes_max, journal),
+        flusher: Flusher::start(&disk_syncs, &page_cache, journal, pending_bytes_max),
         disk_syncs,
         tail_cache: Arc::new(TailCache::new(config.tail_cache_bytes_max)),
+        page_cache,
         producer_expiration: config.producer_expiration,
         found_is_synced,
     })

@@ -10,6 +10,7 @@ use crate::disk_syncs::DiskSyncs;
 use crate::file_cache::FileCache;
 use crate::flusher::Flusher;
 use crate::mapped_indexes::MappedIndexes;
+use crate::page_cache::PageCache;
 use crate::space::SpaceGuard;
 use crate::tail_cache::TailCache;
 
@@ -30,6 +31,8 @@ pub(crate) struct LogEnvironment {
     pub(crate) flusher: Arc<Flusher>,
     /// Recent batches of all logs.
     pub(crate) tail_cache: Arc<TailCache>,
+    /// What all logs leave in the page cache.
+    pub(crate) page_cache: Arc<PageCache>,
     /// A producer without a batch for this long is forgotten.
     pub(crate) producer_expiration: Duration,
     /// Whether all that was on the disk when the directory was opened is durable.

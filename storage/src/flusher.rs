@@ -28,6 +28,7 @@ use crate::log::Log;
 use crate::log::sync_job::SyncJob;
 use crate::log::write::{Rest, Written};
 use crate::metrics as names;
+use crate::page_cache::PageCache;
 
 mod commits;
 mod gathering;
@@ -70,11 +71,12 @@ impl Flusher {
     /// # Panics
     /// If the operating system refuses a thread.
     pub(crate) fn start(
-        disk_syncs: Arc<DiskSyncs>,
-        pending_bytes_max: usize,
+        disk_syncs: &Arc<DiskSyncs>,
+        page_cache: &Arc<PageCache>,
         journal: Arc<Journal>,
+        pending_bytes_max: usize,
     ) -> Arc<Self> {
-        let syncer = sync::Syncer::start(disk_syncs, Arc::clone(&journal));
+        let syncer = sync::Syncer::start(Arc::clone(disk_syncs), Arc::clone(&journal));
         let flusher = Arc::new(Self {
             pending_bytes_max,
             pending_bytes: AtomicUsize::new(0),
@@ -87,7 +89,8 @@ impl Flusher {
         });
         let rounds = Rounds {
             flusher: Arc::clone(&flusher),
-            commits: commits::Commits::start(syncer),
+            commits: commits::Commits::start(syncer, Arc::clone(page_cache)),
+            page_cache: Arc::clone(page_cache),
             timed: BinaryHeap::new(),
             unfinished: Vec::new(),
         };
@@ -208,6 +211,7 @@ impl Ord for Timed {
 struct Rounds {
     flusher: Arc<Flusher>,
     commits: commits::Commits,
+    page_cache: Arc<PageCache>,
     timed: BinaryHeap<Timed>,
     /// Logs that have more to write: than the last round took, or than the disk had room for.
     unfinished: Vec<Arc<Log>>,
@@ -253,7 +257,10 @@ impl Rounds {
             let log = self.timed.pop().and_then(|timed| timed.log.upgrade());
             jobs.extend(log.and_then(|log| log.take_sync_job()));
         }
-        if !jobs.is_empty() {
+        if jobs.is_empty() {
+            // Relaxed logs alone: no commit does it.
+            self.page_cache.let_go();
+        } else {
             *self.flusher.last_commit.lock() = Some(started);
             self.commits.add(jobs, started);
         }

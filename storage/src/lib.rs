@@ -26,6 +26,7 @@ mod mapped_indexes;
 pub mod metrics;
 mod mmap;
 mod offset_index;
+mod page_cache;
 mod producer_snapshot;
 mod producer_state;
 mod raft_only;

@@ -111,12 +111,21 @@ struct Writer {
     unsynced_bytes: usize,
     /// What `unsynced` holds, as long as it is little.
     pieces: Pieces,
+    /// Up to where its newest segment's bytes count in the page cache.
+    counted: Option<Counted>,
     /// Whether the flusher has a time for the next sync of this relaxed log.
     is_sync_timed: bool,
     /// Offsets of the producer snapshots on disk, rising.
     snapshots: Vec<Offset>,
     /// Files that have left the log.
     doomed: Vec<Doomed>,
+}
+
+/// A position in a segment.
+#[derive(Debug)]
+struct Counted {
+    base_offset: Offset,
+    position: u32,
 }
 
 /// A renamed file that is removed when its time has come.

@@ -21,6 +21,7 @@ use parking_lot::{Condvar, Mutex};
 use super::sync::Syncer;
 use crate::log::sync_job::SyncJob;
 use crate::metrics as names;
+use crate::page_cache::PageCache;
 
 /// Bytes that may wait for the next commit, so that none takes long.
 const WAITING_BYTES_MAX: usize = 32 << 20;
@@ -35,6 +36,7 @@ pub(super) struct Commits {
 
 struct Shared {
     syncer: Syncer,
+    page_cache: Arc<PageCache>,
     waiting: Mutex<Waiting>,
     /// Wakes the commit thread.
     begin: Condvar,
@@ -62,9 +64,10 @@ struct Commit {
 
 impl Commits {
     /// Starts the commit thread; it ends, when all is committed, with this.
-    pub(super) fn start(syncer: Syncer) -> Self {
+    pub(super) fn start(syncer: Syncer, page_cache: Arc<PageCache>) -> Self {
         let shared = Arc::new(Shared {
             syncer,
+            page_cache,
             waiting: Mutex::default(),
             begin: Condvar::new(),
             has_room: Condvar::new(),
@@ -133,6 +136,7 @@ impl Shared {
 
     fn make(&self, commit: Commit) {
         self.syncer.sync(commit.jobs);
+        self.page_cache.let_go();
         counter!(names::FLUSHES.name).increment(1);
         if let Some(since) = commit.since {
             histogram!(names::FLUSH_SECONDS.name).record((super::now() - since).as_secs_f64());

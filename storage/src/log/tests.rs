@@ -19,6 +19,7 @@ use crate::error::ReadError;
 use crate::file_cache::FileCache;
 use crate::flusher::Flusher;
 use crate::journal::{Journal, JournalConfig};
+use crate::page_cache::PageCache;
 use crate::read::{ReadRequest, ReadSource, Records, RecordsPiece};
 use crate::space::SpaceGuard;
 use crate::tail_cache::TailCache;
@@ -77,11 +78,13 @@ impl Room {
         let disk_syncs = DiskSyncs::new(Arc::clone(&device), root.clone());
         let none = JournalConfig::NONE;
         let journal = Journal::new(Arc::clone(&device), Arc::clone(&disk_syncs), none);
+        let page_cache = Arc::new(PageCache::new(64 << 20));
         let env = LogEnvironment {
             files: Arc::new(FileCache::new(Arc::clone(&device), 16)),
             mapped_indexes: Arc::default(),
             space: Arc::new(SpaceGuard::new(Arc::clone(&device), root.clone(), 1).unwrap()),
-            flusher: Flusher::start(Arc::clone(&disk_syncs), 64 << 20, journal),
+            flusher: Flusher::start(&disk_syncs, &page_cache, journal, 64 << 20),
+            page_cache,
             disk_syncs,
             tail_cache: Arc::new(TailCache::new(tail_cache_bytes)),
             producer_expiration: Duration::from_secs(86_400),

@@ -11,13 +11,14 @@ use protocol::types::Offset;
 
 use super::state::{PendingBatch, Phase};
 use super::sync_job::SyncWish;
-use super::{Log, Writer};
+use super::{Counted, Log, Writer};
 use crate::checkpoint::{self, CheckpointError};
 use crate::config::{LogConfig, SyncPolicy};
-use crate::device::OpenMode;
+use crate::device::{DeviceFile, OpenMode};
 use crate::error::{LogFailure, OpenError};
 use crate::leader_epochs;
 use crate::log::roll::RollRules;
+use crate::page_cache::STRETCH_BYTES;
 use crate::scan::{LOOKUP_WINDOW_BYTES, Scan, ScanError, Wait, as_u64};
 use crate::segment::Segment;
 use crate::tail_cache::tail::{Chunk, join_small};
@@ -266,7 +267,29 @@ impl Log {
         self.env.flusher.release(bytes);
         self.env.space.settle(as_u64(bytes));
         self.env.tail_cache.written(self.myself.clone(), drop_below, bytes);
+        self.count_in_page_cache(writer, segment, &file, start);
         Ok(bytes)
+    }
+
+    /// Counts what was written from `start` on, once it is a whole stretch.
+    fn count_in_page_cache(
+        &self,
+        writer: &mut Writer,
+        segment: &Segment,
+        file: &Arc<dyn DeviceFile>,
+        start: u32,
+    ) {
+        let (base_offset, end) = (segment.base_offset(), segment.bytes());
+        let goes_on =
+            |counted: &Counted| counted.base_offset == base_offset && counted.position <= start;
+        let before =
+            writer.counted.take().filter(goes_on).map_or(start, |counted| counted.position);
+        let mut position = before;
+        if end - before >= STRETCH_BYTES {
+            self.env.page_cache.written(file, u64::from(before), u64::from(end - before));
+            position = end;
+        }
+        writer.counted = Some(Counted { base_offset, position });
     }
 
     /// The epoch table is durable before the first batch of a new epoch is written.

@@ -37,6 +37,7 @@ pub(crate) fn open_directory_with(
     let config = DataDirConfig {
         open_files_max: 64,
         tail_cache_bytes_max: 64 << 10,
+        page_cache_bytes_max: 1 << 20,
         pending_bytes_max: 8 << 20,
         free_bytes_min: 0,
         producer_expiration: Duration::from_secs(86_400),

@@ -159,7 +159,7 @@ const fn main_load(words: &'static [&'static str]) -> Load {
 }
 
 const fn fetch(words: &'static [&'static str], batch_bytes: &'static str) -> Load {
-    let fill = Some(Fill { bytes: 4 * GB, batch_bytes });
+    let fill = Some(Fill { bytes: 2 * GB, batch_bytes });
     Load { words, seconds: 8, fill, millpond_bytes: None }
 }
 
