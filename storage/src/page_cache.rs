@@ -2,8 +2,8 @@
 //!
 //! Left alone, the operating system keeps everything that was written until memory is full. From then
 //! on a producer pays for finding pages to reclaim, and other programs have lost theirs. Before that,
-//! in a virtual machine whose host takes back free memory, every page that is used for the first time
-//! costs a fault in the host, which takes longer than filling it. So the oldest bytes leave the page
+//! in a virtual machine whose host takes back free memory, a page that is used for the first time costs
+//! much more than one that is used again. So the oldest bytes leave the page
 //! cache once they are durable, and their pages are used again while they are warm.
 //!
 //! Only stretches of [`STRETCH_BYTES`] count. What logs with less to do leave in the page cache is the

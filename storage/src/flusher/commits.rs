@@ -136,11 +136,11 @@ impl Shared {
 
     fn make(&self, commit: Commit) {
         self.syncer.sync(commit.jobs);
-        self.page_cache.let_go();
         counter!(names::FLUSHES.name).increment(1);
         if let Some(since) = commit.since {
             histogram!(names::FLUSH_SECONDS.name).record((super::now() - since).as_secs_f64());
         }
+        self.page_cache.let_go();
     }
 }
 
