@@ -12,6 +12,7 @@ mod context;
 mod dispatch;
 mod error_map;
 mod fetch_session;
+mod groups;
 mod handlers;
 mod http;
 mod lifecycle;

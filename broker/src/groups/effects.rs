@@ -1,0 +1,136 @@
+//! What a group wants to have done: decided in pure code, done by the shard that owns the group.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use protocol::group_record::GroupRecord;
+
+/// Names a request that waits for its answer. Every ticket that a group takes is answered once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Ticket(pub(crate) u64);
+
+/// Why a group refuses a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum GroupError {
+    /// Nobody with that member id is in the group.
+    #[error("the member is not known")]
+    UnknownMember,
+    /// The request is about another generation than the present one.
+    #[error("the generation is another one")]
+    IllegalGeneration,
+    /// A rebalance is under way: join again.
+    #[error("the group is rebalancing")]
+    RebalanceInProgress,
+    /// No protocol that all members have, or another type of protocol.
+    #[error("no protocol in common with the group")]
+    InconsistentProtocol,
+    /// A consumer with the same static id has taken the place (KIP-345).
+    #[error("another consumer has the static id now")]
+    FencedInstance,
+    /// Ask again with the member id that comes with this (KIP-394).
+    #[error("a member id is required")]
+    MemberIdRequired,
+    /// `group.max.size` (KIP-389).
+    #[error("the group is full")]
+    Full,
+    /// The session timeout is out of the broker's bounds.
+    #[error("the session timeout is out of bounds")]
+    SessionTimeout,
+    /// There is no such group.
+    #[error("the group is not known")]
+    UnknownGroup,
+    /// It has members.
+    #[error("the group is not empty")]
+    NotEmpty,
+    /// Its members read the topic.
+    #[error("the group is subscribed to the topic")]
+    Subscribed,
+}
+
+/// Answer to a JoinGroup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Joined {
+    /// The caller.
+    pub(crate) member_id: Arc<str>,
+    /// The generation that it belongs to.
+    pub(crate) generation: i32,
+    /// What kind of group it is.
+    pub(crate) protocol_type: Option<Arc<str>>,
+    /// The assignor that was agreed on.
+    pub(crate) protocol: Option<Arc<str>>,
+    /// Who computes the assignment.
+    pub(crate) leader: Arc<str>,
+    /// The leader need not compute it: the members are as before (KIP-814).
+    pub(crate) skip_assignment: bool,
+    /// For the leader alone: everybody, with their subscriptions.
+    pub(crate) members: Vec<JoinedMember>,
+}
+
+/// A member, as the leader is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JoinedMember {
+    /// Its id.
+    pub(crate) member_id: Arc<str>,
+    /// Its static id.
+    pub(crate) instance_id: Option<Arc<str>>,
+    /// Its metadata for the protocol that was agreed on.
+    pub(crate) subscription: Bytes,
+}
+
+/// Answer to a SyncGroup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Synced {
+    /// What kind of group it is.
+    pub(crate) protocol_type: Option<Arc<str>>,
+    /// The assignor that was agreed on.
+    pub(crate) protocol: Option<Arc<str>>,
+    /// The caller's share.
+    pub(crate) assignment: Bytes,
+}
+
+/// What a waiting request is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// To a JoinGroup; an error comes with the member id that the client shall use.
+    Join(Result<Joined, (GroupError, Arc<str>)>),
+    /// To a SyncGroup.
+    Sync(Result<Synced, GroupError>),
+}
+
+/// What a group waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// A member's session.
+    Session(Arc<str>),
+    /// A member id that was given out and has not come back.
+    Pending(Arc<str>),
+    /// The members of a rebalance, who have until then to join.
+    Join,
+    /// The members of a new generation, who have until then to ask for their assignment.
+    Sync,
+}
+
+/// What one event brought about, to be done in this order: the records appended, the timers set. The
+/// answers wait until the records, and all before them, are committed.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// For the log.
+    pub(crate) records: Vec<GroupRecord>,
+    /// For those who wait.
+    pub(crate) answers: Vec<(Ticket, Answer)>,
+    /// Wake the group at that time. It may have changed its mind by then: it looks again itself.
+    pub(crate) timers: Vec<(Instant, Timer)>,
+}
+
+impl Effects {
+    /// Answers a JoinGroup with an error.
+    pub(crate) fn refuse_join(&mut self, ticket: Ticket, error: GroupError, member_id: &Arc<str>) {
+        self.answers.push((ticket, Answer::Join(Err((error, Arc::clone(member_id))))));
+    }
+
+    /// Answers a SyncGroup with an error.
+    pub(crate) fn refuse_sync(&mut self, ticket: Ticket, error: GroupError) {
+        self.answers.push((ticket, Answer::Sync(Err(error))));
+    }
+}

@@ -1,0 +1,143 @@
+//! What one group has committed. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use protocol::group_record::{CommittedOffset, GroupRecord, OffsetKey};
+
+/// Committed offsets by topic and partition.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct GroupOffsets {
+    topics: BTreeMap<Arc<str>, BTreeMap<i32, CommittedOffset>>,
+}
+
+impl GroupOffsets {
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
+    /// Takes what a record of the log says; `None` forgets.
+    pub(crate) fn apply(&mut self, key: &OffsetKey, value: Option<CommittedOffset>) {
+        match value {
+            Some(value) => {
+                let topic = match self.topics.get_mut(&key.topic) {
+                    Some(topic) => topic,
+                    None => self.topics.entry(Arc::clone(&key.topic)).or_default(),
+                };
+                topic.insert(key.partition, value);
+            }
+            None => {
+                let Some(topic) = self.topics.get_mut(&key.topic) else { return };
+                topic.remove(&key.partition);
+                if topic.is_empty() {
+                    self.topics.remove(&key.topic);
+                }
+            }
+        }
+    }
+
+    /// What is committed for a partition.
+    pub(crate) fn get(&self, topic: &str, partition: i32) -> Option<&CommittedOffset> {
+        self.topics.get(topic)?.get(&partition)
+    }
+
+    /// All of them, by topic.
+    pub(crate) fn iter(
+        &self,
+    ) -> impl Iterator<Item = (&Arc<str>, impl Iterator<Item = (i32, &CommittedOffset)>)> {
+        self.topics.iter().map(|(topic, partitions)| {
+            (topic, partitions.iter().map(|(partition, value)| (*partition, value)))
+        })
+    }
+
+    /// Tombstones for all of a topic's partitions that `is_meant` names.
+    pub(crate) fn forget(
+        &self,
+        group: &Arc<str>,
+        is_meant: impl Fn(&str, i32, &CommittedOffset) -> bool,
+    ) -> Vec<GroupRecord> {
+        let mut records = Vec::new();
+        for (topic, partitions) in &self.topics {
+            for (partition, value) in partitions {
+                if is_meant(topic, *partition, value) {
+                    let key = OffsetKey {
+                        group: Arc::clone(group),
+                        topic: Arc::clone(topic),
+                        partition: *partition,
+                    };
+                    records.push(GroupRecord::Offset(key, None));
+                }
+            }
+        }
+        records
+    }
+}
+
+/// When a commit of a group expires (KIP-211).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expiry {
+    /// The wall clock; milliseconds since 1970.
+    pub(crate) now_ms: i64,
+    /// `offsets.retention.minutes`, in milliseconds.
+    pub(crate) retention_ms: i64,
+    /// Since when the group has had no members; `None` while it has some, or never had.
+    pub(crate) empty_since_ms: Option<i64>,
+}
+
+impl Expiry {
+    /// Whether `value` has had its time. Of a group that never had members each commit counts by
+    /// itself; of one that had, all live as long as it is not empty, and then from that moment on.
+    pub(crate) fn is_over(&self, value: &CommittedOffset) -> bool {
+        match value.expires_at {
+            Some(expires_at) => expires_at <= self.now_ms,
+            None => {
+                let since = self.empty_since_ms.unwrap_or(0).max(value.committed_at);
+                since.saturating_add(self.retention_ms) <= self.now_ms
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn committed(offset: i64, committed_at: i64) -> CommittedOffset {
+        let metadata = Arc::from("");
+        CommittedOffset { offset, leader_epoch: -1, metadata, committed_at, expires_at: None }
+    }
+
+    fn key(topic: &str, partition: i32) -> OffsetKey {
+        OffsetKey { group: Arc::from("g"), topic: Arc::from(topic), partition }
+    }
+
+    #[test]
+    fn the_last_commit_counts_and_a_tombstone_forgets() {
+        let mut offsets = GroupOffsets::default();
+        offsets.apply(&key("t", 1), Some(committed(5, 0)));
+        offsets.apply(&key("t", 1), Some(committed(9, 0)));
+        offsets.apply(&key("t", 2), Some(committed(1, 0)));
+        assert_eq!(offsets.get("t", 1).unwrap().offset, 9);
+        offsets.apply(&key("t", 1), None);
+        offsets.apply(&key("u", 1), None);
+        assert_eq!(offsets.get("t", 1), None);
+        let group = Arc::from("g");
+        for record in offsets.forget(&group, |_, _, _| true) {
+            let GroupRecord::Offset(key, value) = record else { panic!("{record:?}") };
+            offsets.apply(&key, value);
+        }
+        assert!(offsets.is_empty());
+    }
+
+    #[test]
+    fn commits_expire_from_the_moment_the_group_is_empty() {
+        let expiry = |empty_since_ms| Expiry { now_ms: 1000, retention_ms: 100, empty_since_ms };
+        assert!(expiry(None).is_over(&committed(1, 900)));
+        assert!(!expiry(None).is_over(&committed(1, 901)));
+        assert!(!expiry(Some(950)).is_over(&committed(1, 10)));
+        assert!(expiry(Some(900)).is_over(&committed(1, 10)));
+        let dated = CommittedOffset { expires_at: Some(2000), ..committed(1, 10) };
+        assert!(!expiry(Some(0)).is_over(&dated));
+    }
+}

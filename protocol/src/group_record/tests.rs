@@ -1,0 +1,169 @@
+use super::*;
+
+fn name(text: &str) -> Arc<str> {
+    Arc::from(text)
+}
+
+fn key() -> MemberKey {
+    MemberKey { group: name("g"), member_id: name("m") }
+}
+
+fn topics() -> Vec<TopicPartitions> {
+    vec![
+        TopicPartitions { topic_id: Uuid::from_u128(1), partitions: vec![0, 1, 300] },
+        TopicPartitions { topic_id: Uuid::from_u128(2), partitions: vec![] },
+    ]
+}
+
+fn offset(expires_at: Option<i64>) -> CommittedOffset {
+    // Version 1, which alone has an expiry, has no epoch.
+    let leader_epoch = if expires_at.is_some() { -1 } else { 7 };
+    let (offset, metadata, committed_at) = (5, name("note"), 1_700_000_000_000);
+    CommittedOffset { offset, leader_epoch, metadata, committed_at, expires_at }
+}
+
+fn generation() -> ClassicGeneration {
+    let member = ClassicMember {
+        member_id: name("m-1"),
+        instance_id: Some(name("i")),
+        client_id: name("c"),
+        client_host: name("/127.0.0.1"),
+        rebalance_timeout_ms: 300_000,
+        session_timeout_ms: 45_000,
+        subscription: Bytes::from_static(&[1, 2, 3]),
+        assignment: Bytes::new(),
+    };
+    ClassicGeneration {
+        protocol_type: name("consumer"),
+        generation: 3,
+        protocol: Some(name("range")),
+        leader: Some(name("m-1")),
+        state_since: 1_700_000_000_000,
+        members: vec![ClassicMember { instance_id: None, ..member.clone() }, member],
+    }
+}
+
+fn member(classic: Option<Vec<ClassicProtocol>>) -> Member {
+    Member {
+        instance_id: None,
+        rack_id: Some(name("rack")),
+        client_id: name("c"),
+        client_host: name("/::1"),
+        topics: vec![name("a"), name("b")],
+        topics_regex: Some(name("x.*")),
+        rebalance_timeout_ms: -1,
+        assignor: Some(name("uniform")),
+        classic,
+    }
+}
+
+fn all() -> Vec<GroupRecord> {
+    let group = || name("g");
+    let offset_key = || OffsetKey { group: group(), topic: name("t"), partition: 9 };
+    let regex_key = || RegexKey { group: group(), expression: name("x.*") };
+    let protocol = ClassicProtocol { name: name("range"), metadata: Bytes::from_static(&[9]) };
+    vec![
+        GroupRecord::Offset(offset_key(), Some(offset(None))),
+        GroupRecord::Offset(offset_key(), Some(offset(Some(1_800_000_000_000)))),
+        GroupRecord::Offset(offset_key(), None),
+        GroupRecord::ClassicGroup(group(), Some(generation())),
+        GroupRecord::ClassicGroup(group(), None),
+        GroupRecord::ConsumerGroup(group(), Some(ConsumerGroup { epoch: 4, metadata_hash: 0 })),
+        GroupRecord::ConsumerGroup(group(), Some(ConsumerGroup { epoch: 4, metadata_hash: -8 })),
+        GroupRecord::Member(key(), Some(member(None))),
+        GroupRecord::Member(key(), Some(member(Some(vec![protocol])))),
+        GroupRecord::Member(key(), Some(member(Some(vec![])))),
+        GroupRecord::TargetEpoch(group(), Some(TargetEpoch { epoch: 4, computed_at: 0 })),
+        GroupRecord::TargetEpoch(group(), Some(TargetEpoch { epoch: 4, computed_at: 5 })),
+        GroupRecord::Target(key(), Some(topics())),
+        GroupRecord::Target(key(), None),
+        GroupRecord::Current(
+            key(),
+            Some(CurrentAssignment {
+                member_epoch: 4,
+                previous_epoch: 3,
+                state: 1,
+                assigned: topics(),
+                pending_revocation: vec![],
+            }),
+        ),
+        GroupRecord::Regex(
+            regex_key(),
+            Some(ResolvedRegex { topics: vec![name("xa")], version: 12, resolved_at: 5 }),
+        ),
+    ]
+}
+
+fn decode(record: &GroupRecord) -> Result<Option<GroupRecord>, WireError> {
+    GroupRecord::decode(&record.encode_key(), record.encode_value().as_deref())
+}
+
+#[test]
+fn what_is_written_is_read() {
+    for record in all() {
+        assert_eq!(decode(&record), Ok(Some(record.clone())));
+        assert_eq!(&**record.group(), "g");
+    }
+}
+
+#[test]
+fn a_commit_has_the_bytes_of_the_schema() {
+    let key = OffsetKey { group: name("g"), topic: name("t"), partition: 9 };
+    let record = GroupRecord::Offset(key, Some(offset(None)));
+    assert_eq!(record.encode_key(), *b"\0\x01\0\x01g\0\x01t\0\0\0\x09");
+    let mut value = b"\0\x03\0\0\0\0\0\0\0\x05\0\0\0\x07\0\x04note".to_vec();
+    value.extend(1_700_000_000_000_i64.to_be_bytes());
+    assert_eq!(record.encode_value(), Some(value));
+}
+
+#[test]
+fn a_flexible_value_has_the_bytes_of_the_schema() {
+    let record = GroupRecord::Target(
+        key(),
+        Some(vec![TopicPartitions { topic_id: Uuid::from_u128(1), partitions: vec![2] }]),
+    );
+    assert_eq!(record.encode_key(), *b"\0\x07\0\x01g\0\x01m");
+    let mut value = b"\0\0\x02".to_vec();
+    value.extend(1_u128.to_be_bytes());
+    value.extend(b"\x02\0\0\0\x02\0\0");
+    assert_eq!(record.encode_value(), Some(value));
+}
+
+#[test]
+fn older_versions_of_a_commit_are_read() {
+    let key = b"\0\0\0\x01g\0\x01t\0\0\0\x09";
+    let mut value = b"\0\0\0\0\0\0\0\0\0\x05\0\x04note".to_vec();
+    value.extend(1_700_000_000_000_i64.to_be_bytes());
+    let record = GroupRecord::decode(key, Some(&value)).unwrap().unwrap();
+    let GroupRecord::Offset(_, Some(found)) = record else { panic!("{record:?}") };
+    assert_eq!(found, CommittedOffset { leader_epoch: -1, ..offset(None) });
+}
+
+#[test]
+fn no_cut_or_lengthened_record_is_taken_for_whole() {
+    for record in all() {
+        let (key, value) = (record.encode_key(), record.encode_value());
+        for bytes in 0..key.len() {
+            assert!(GroupRecord::decode(&key[..bytes], value.as_deref()).is_err());
+        }
+        let Some(value) = value else { continue };
+        for bytes in 0..value.len() {
+            assert!(GroupRecord::decode(&key, Some(&value[..bytes])).is_err(), "{record:?}");
+        }
+        let longer = [&value[..], &[0]].concat();
+        assert_eq!(GroupRecord::decode(&key, Some(&longer)), Err(WireError::Trailing(1)));
+    }
+}
+
+#[test]
+fn types_of_others_are_left_alone_and_unknown_versions_are_named() {
+    assert_eq!(GroupRecord::decode(b"\0\x0a\0\x01g", Some(b"\0\0")), Ok(None));
+    let unknown = GroupRecord::decode(b"\0\x03\0\x01g", Some(b"\0\x09\0\0\0\0\0"));
+    assert_eq!(unknown, Err(WireError::Unknown("the version", 9)));
+}
+
+#[test]
+fn a_count_beyond_the_bytes_allocates_nothing() {
+    let count = [&b"\0\0"[..], &[0xff, 0xff, 0xff, 0xff, 0x0f]].concat();
+    assert!(GroupRecord::decode(b"\0\x07\0\x01g\0\x01m", Some(&count)).is_err());
+}
