@@ -1,4 +1,8 @@
+//! Every record keeps its content through a round trip, and what is malformed is refused.
+
 use super::*;
+use bytes::Bytes;
+use uuid::Uuid;
 
 fn name(text: &str) -> Arc<str> {
     Arc::from(text)
