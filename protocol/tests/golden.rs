@@ -30,8 +30,12 @@ fn kafkas_requests_are_read_in_every_version() {
     for line in lines(include_str!("golden/requests.hex")) {
         let [key, version, fill, hex] = line[..] else { panic!("{line:?}") };
         let (key, version) = (key.parse().unwrap(), version.parse().unwrap());
-        let spec = protocol::api::spec(key).unwrap();
         let outcome = decode(Bytes::from(bytes(hex)));
+        // The file may run ahead of what is served.
+        let Some(spec) = protocol::api::spec(key) else {
+            assert_eq!(outcome.unwrap_err(), RequestError::UnknownApi(key));
+            continue;
+        };
         let newer = version > spec.version_max;
         match outcome {
             Ok(Decoded::Request(header, _)) if !newer => {

@@ -32,7 +32,8 @@ import org.apache.kafka.common.record.internal.SimpleRecord;
 
 class Generate {
     static final short[] SERVED =
-        {0, 1, 2, 3, 10, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 44, 60, 74, 75};
+        {0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 42, 43,
+            44, 47, 55, 57, 60, 61, 64, 68, 69, 71, 72, 74, 75};
 
     public static void main(String[] args) throws Exception {
         Path dir = Path.of(args[0]);
@@ -96,6 +97,7 @@ class Generate {
             case "INT64" -> 0x4142434445464748L;
             case "UUID" -> new Uuid(0x5152535455565758L, 0x595a5b5c5d5e5f50L);
             case "STRING" -> text;
+            case "BYTES" -> ByteBuffer.wrap(text.getBytes(StandardCharsets.UTF_8));
             case "RECORDS" ->
                 MemoryRecords.readableRecords(ByteBuffer.wrap(text.getBytes(StandardCharsets.UTF_8)));
             default -> throw new IllegalArgumentException(type.toString());
