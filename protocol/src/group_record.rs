@@ -36,8 +36,8 @@ use offset::{decode_offset, encode_offset};
 // One name for a record's parts: which file has them is no business of who reads and writes them.
 pub use classic::{ClassicGeneration, ClassicMember};
 pub use consumer::{
-    ClassicProtocol, ConsumerGroup, CurrentAssignment, Member, ResolvedRegex, TargetEpoch,
-    TopicPartitions,
+    ClassicMetadata, ClassicProtocol, ConsumerGroup, CurrentAssignment, Member, OwnedPartition,
+    OwnedPartitions, ResolvedRegex, TargetEpoch, TopicPartitions,
 };
 pub use offset::CommittedOffset;
 

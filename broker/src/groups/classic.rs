@@ -250,7 +250,13 @@ impl ClassicGroup {
     }
 
     /// A time has come that was asked for.
-    pub(crate) fn wake(&mut self, timer: &Timer, at: Times, limits: &Limits, effects: &mut Effects) {
+    pub(crate) fn wake(
+        &mut self,
+        timer: &Timer,
+        at: Times,
+        limits: &Limits,
+        effects: &mut Effects,
+    ) {
         match (timer, self.phase) {
             (Timer::Session(member_id), _) => self.end_session(member_id, at, limits, effects),
             (Timer::Pending(member_id), _) => {
@@ -381,7 +387,10 @@ impl ClassicGroup {
 
     /// Asserts what must hold between two events.
     pub(crate) fn validate(&self) {
-        assert!(self.phase != Phase::Empty || self.members.is_empty(), "an empty group has members");
+        assert!(
+            self.phase != Phase::Empty || self.members.is_empty(),
+            "an empty group has members"
+        );
         for (instance_id, member_id) in &self.instances {
             let holder = self.members.get(member_id).and_then(|it| it.instance_id.as_ref());
             assert_eq!(holder, Some(instance_id), "a static id without its member");

@@ -38,8 +38,17 @@ pub struct Member {
     pub rebalance_timeout_ms: i32,
     /// The assignor that it wants.
     pub assignor: Option<Arc<str>>,
-    /// The protocols of a member that speaks the classic protocol.
-    pub classic: Option<Vec<ClassicProtocol>>,
+    /// Of a member that speaks the classic protocol, what it joined with.
+    pub classic: Option<ClassicMetadata>,
+}
+
+/// What a member of a consumer group that speaks the classic protocol has told beyond the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClassicMetadata {
+    /// How long it may be silent.
+    pub session_timeout_ms: i32,
+    /// The protocols that it supports, the one that it likes best first.
+    pub protocols: Vec<ClassicProtocol>,
 }
 
 /// A protocol that a classic member supports.
@@ -69,6 +78,24 @@ pub struct TopicPartitions {
     pub partitions: Vec<i32>,
 }
 
+/// Partitions of one topic that a member owns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedPartitions {
+    /// The topic's id.
+    pub topic_id: Uuid,
+    /// Each with the epoch since which the member has it.
+    pub partitions: Vec<OwnedPartition>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnedPartition {
+    /// Index.
+    pub partition: i32,
+    /// The member epoch with which it was given: commits of an earlier one are refused (KIP-1251).
+    pub since_epoch: i32,
+}
+
 /// See [`GroupRecord::Current`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurrentAssignment {
@@ -79,9 +106,9 @@ pub struct CurrentAssignment {
     /// Kafka's number of the member's state: stable 0, unrevoked partitions 1, unreleased ones 2.
     pub state: i8,
     /// What it owns.
-    pub assigned: Vec<TopicPartitions>,
+    pub assigned: Vec<OwnedPartitions>,
     /// What it owns and must give up.
-    pub pending_revocation: Vec<TopicPartitions>,
+    pub pending_revocation: Vec<OwnedPartitions>,
 }
 
 /// See [`GroupRecord::Regex`].
@@ -134,7 +161,7 @@ pub(super) fn decode_member(fields: &mut Reader<'_>, version: i16) -> Result<Mem
     };
     fields.tags(|tag, bytes| {
         if tag == 0 {
-            member.classic = decode_classic_protocols(bytes)?;
+            member.classic = decode_classic(bytes)?;
         }
         Ok(())
     })?;
@@ -142,11 +169,12 @@ pub(super) fn decode_member(fields: &mut Reader<'_>, version: i16) -> Result<Mem
 }
 
 /// A nullable struct in a tag: one byte says whether it is there.
-fn decode_classic_protocols(bytes: &[u8]) -> Result<Option<Vec<ClassicProtocol>>, WireError> {
+fn decode_classic(bytes: &[u8]) -> Result<Option<ClassicMetadata>, WireError> {
     let mut fields = Reader::new(bytes, Form::Flexible);
-    if fields.i8("the classic protocols")? < 0 {
+    if fields.i8("the classic metadata")? < 0 {
         return Ok(None);
     }
+    let session_timeout_ms = fields.i32("the session timeout")?;
     let protocols = fields.list("the classic protocols", |fields| {
         let name = text(fields, "a protocol")?;
         let metadata = Bytes::copy_from_slice(fields.bytes("a protocol's metadata")?);
@@ -155,7 +183,7 @@ fn decode_classic_protocols(bytes: &[u8]) -> Result<Option<Vec<ClassicProtocol>>
     })?;
     no_tags(&mut fields)?;
     fields.end()?;
-    Ok(Some(protocols))
+    Ok(Some(ClassicMetadata { session_timeout_ms, protocols }))
 }
 
 pub(super) fn encode_member(value: &Member) -> Vec<u8> {
@@ -168,15 +196,16 @@ pub(super) fn encode_member(value: &Member) -> Vec<u8> {
     out.nullable_string(value.topics_regex.as_deref());
     out.i32(value.rebalance_timeout_ms);
     out.nullable_string(value.assignor.as_deref());
-    let classic = value.classic.as_ref().map(|protocols| (0, encode_classic_protocols(protocols)));
+    let classic = value.classic.as_ref().map(|classic| (0, encode_classic(classic)));
     out.tags(classic.as_slice());
     out.into_bytes()
 }
 
-fn encode_classic_protocols(protocols: &[ClassicProtocol]) -> Vec<u8> {
+fn encode_classic(classic: &ClassicMetadata) -> Vec<u8> {
     let mut out = Writer::new(Form::Flexible);
     out.i8(1);
-    out.list(protocols, |out, protocol| {
+    out.i32(classic.session_timeout_ms);
+    out.list(&classic.protocols, |out, protocol| {
         out.string(&protocol.name);
         out.bytes(&protocol.metadata);
         out.tags(&[]);
@@ -216,7 +245,6 @@ fn decode_topics(
     fields.list(what, |fields| {
         let topic_id = fields.uuid("a topic's id")?;
         let partitions = fields.list("partitions", |fields| fields.i32("a partition"))?;
-        // Among them the epochs of KIP-1251, which are not kept.
         no_tags(fields)?;
         Ok(TopicPartitions { topic_id, partitions })
     })
@@ -252,15 +280,62 @@ pub(super) fn decode_current(
     version: i16,
 ) -> Result<CurrentAssignment, WireError> {
     only_version(fields, version)?;
+    let member_epoch = fields.i32("the member's epoch")?;
     let current = CurrentAssignment {
-        member_epoch: fields.i32("the member's epoch")?,
+        member_epoch,
         previous_epoch: fields.i32("the epoch before")?,
         state: fields.i8("the member's state")?,
-        assigned: decode_topics(fields, "the assignment")?,
-        pending_revocation: decode_topics(fields, "what is to be revoked")?,
+        assigned: decode_owned(fields, member_epoch, "the assignment")?,
+        pending_revocation: decode_owned(fields, member_epoch, "what is to be revoked")?,
     };
     no_tags(fields)?;
     Ok(current)
+}
+
+/// Where no epochs stand, or not one for each partition, as before KIP-1251, the member's counts.
+fn decode_owned(
+    fields: &mut Reader<'_>,
+    member_epoch: i32,
+    what: &'static str,
+) -> Result<Vec<OwnedPartitions>, WireError> {
+    fields.list(what, |fields| {
+        let topic_id = fields.uuid("a topic's id")?;
+        let partitions = fields.list("partitions", |fields| fields.i32("a partition"))?;
+        let mut epochs = Vec::new();
+        fields.tags(|tag, bytes| {
+            if tag == 0 {
+                epochs = decode_epochs(bytes)?;
+            }
+            Ok(())
+        })?;
+        if epochs.len() != partitions.len() {
+            epochs = vec![member_epoch.max(0); partitions.len()];
+        }
+        let owned = partitions.into_iter().zip(epochs);
+        let owned = owned.map(|(partition, since_epoch)| OwnedPartition { partition, since_epoch });
+        Ok(OwnedPartitions { topic_id, partitions: owned.collect() })
+    })
+}
+
+fn decode_epochs(bytes: &[u8]) -> Result<Vec<i32>, WireError> {
+    const NULL: &[u8] = &[0];
+    if bytes == NULL {
+        return Ok(Vec::new());
+    }
+    let mut fields = Reader::new(bytes, Form::Flexible);
+    let epochs = fields.list("the epochs", |fields| fields.i32("an epoch"))?;
+    fields.end()?;
+    Ok(epochs)
+}
+
+fn encode_owned(out: &mut Writer, topics: &[OwnedPartitions]) {
+    out.list(topics, |out, topic| {
+        out.uuid(topic.topic_id);
+        out.list(&topic.partitions, |out, owned| out.i32(owned.partition));
+        let mut epochs = Writer::new(Form::Flexible);
+        epochs.list(&topic.partitions, |out, owned| out.i32(owned.since_epoch));
+        out.tags(&[(0, epochs.into_bytes())]);
+    });
 }
 
 pub(super) fn encode_current(value: &CurrentAssignment) -> Vec<u8> {
@@ -268,8 +343,8 @@ pub(super) fn encode_current(value: &CurrentAssignment) -> Vec<u8> {
     out.i32(value.member_epoch);
     out.i32(value.previous_epoch);
     out.i8(value.state);
-    encode_topics(&mut out, &value.assigned);
-    encode_topics(&mut out, &value.pending_revocation);
+    encode_owned(&mut out, &value.assigned);
+    encode_owned(&mut out, &value.pending_revocation);
     out.tags(&[]);
     out.into_bytes()
 }

@@ -47,7 +47,18 @@ fn generation() -> ClassicGeneration {
     }
 }
 
-fn member(classic: Option<Vec<ClassicProtocol>>) -> Member {
+fn owned(topic_id: u128, partitions: &[(i32, i32)]) -> OwnedPartitions {
+    let owned = |(partition, since_epoch): &_| OwnedPartition {
+        partition: *partition,
+        since_epoch: *since_epoch,
+    };
+    let topic_id = Uuid::from_u128(topic_id);
+    OwnedPartitions { topic_id, partitions: partitions.iter().map(owned).collect() }
+}
+
+fn member(protocols: Option<Vec<ClassicProtocol>>) -> Member {
+    let session_timeout_ms = 45_000;
+    let classic = protocols.map(|protocols| ClassicMetadata { session_timeout_ms, protocols });
     Member {
         instance_id: None,
         rack_id: Some(name("rack")),
@@ -87,7 +98,7 @@ fn all() -> Vec<GroupRecord> {
                 member_epoch: 4,
                 previous_epoch: 3,
                 state: 1,
-                assigned: topics(),
+                assigned: vec![owned(1, &[(0, 2), (300, 4)]), owned(2, &[])],
                 pending_revocation: vec![],
             }),
         ),
@@ -100,6 +111,41 @@ fn all() -> Vec<GroupRecord> {
 
 fn decode(record: &GroupRecord) -> Result<Option<GroupRecord>, WireError> {
     GroupRecord::decode(&record.encode_key(), record.encode_value().as_deref())
+}
+
+/// Bytes that Apache Kafka 4.3.1's own classes wrote. The second topic stands without epochs.
+#[test]
+fn kafkas_own_members_and_assignments_are_read() {
+    let value = |text: &str| {
+        let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+        (0..text.len()).step_by(2).map(byte).collect::<Vec<u8>>()
+    };
+    let current = "000000000004000000030102000000000000000000000000000000010300000002000000050100\
+                   09030000000300000004020000000000000000000000000000000202000000070000";
+    let key_bytes = GroupRecord::Current(key(), None).encode_key();
+    let read = GroupRecord::decode(&key_bytes, Some(&value(current)));
+    let expected = CurrentAssignment {
+        member_epoch: 4,
+        previous_epoch: 3,
+        state: 1,
+        assigned: vec![owned(1, &[(2, 3), (5, 4)])],
+        pending_revocation: vec![owned(2, &[(7, 4)])],
+    };
+    assert_eq!(read, Ok(Some(GroupRecord::Current(key(), Some(expected)))));
+    let classic = "000000000263032f6802027401000003e800010010010000afc8020672616e676502090000";
+    let protocol = ClassicProtocol { name: name("range"), metadata: Bytes::from_static(&[9]) };
+    let expected = Member {
+        rack_id: None,
+        client_host: name("/h"),
+        topics: vec![name("t")],
+        topics_regex: Some(name("")),
+        rebalance_timeout_ms: 1000,
+        assignor: None,
+        ..member(Some(vec![protocol]))
+    };
+    let record = GroupRecord::Member(key(), Some(expected));
+    assert_eq!(record.encode_value(), Some(value(classic)));
+    assert_eq!(decode(&record), Ok(Some(record)));
 }
 
 #[test]

@@ -267,8 +267,7 @@ impl ClassicGroup {
             Phase::Stable => at.now + self.rebalance_timeout(),
             Phase::Empty => at.now + limits.initial_delay.min(self.rebalance_timeout()),
         };
-        let initial_until =
-            (self.phase == Phase::Empty).then(|| at.now + self.rebalance_timeout());
+        let initial_until = (self.phase == Phase::Empty).then(|| at.now + self.rebalance_timeout());
         self.enter(Phase::Preparing { until, initial_until }, at);
         effects.timers.push((until, Timer::Join));
     }
@@ -348,8 +347,9 @@ impl ClassicGroup {
 
     /// The leader stays if it has joined; otherwise it is one who has.
     fn elect(&mut self) {
-        let has_joined =
-            |member_id: &Arc<str>| self.members.get(member_id).is_some_and(|it| it.joining.is_some());
+        let has_joined = |member_id: &Arc<str>| {
+            self.members.get(member_id).is_some_and(|it| it.joining.is_some())
+        };
         if !self.leader.as_ref().is_some_and(has_joined) {
             self.leader = self.members.keys().find(|member_id| has_joined(member_id)).cloned();
         }
@@ -372,7 +372,8 @@ impl ClassicGroup {
         if others().next().is_none() {
             return true;
         }
-        let has = |member: &Member, name: &Arc<str>| member.protocols.iter().any(|(it, _)| it == name);
+        let has =
+            |member: &Member, name: &Arc<str>| member.protocols.iter().any(|(it, _)| it == name);
         self.protocol_type.as_ref() == Some(&request.protocol_type)
             && request.protocols.iter().any(|(name, _)| others().all(|(_, it)| has(it, name)))
     }
@@ -380,7 +381,8 @@ impl ClassicGroup {
     /// The protocol with the most votes among those that all members have; each votes for the first
     /// of them in its list.
     fn selected(&self) -> Option<Arc<str>> {
-        let has = |member: &Member, name: &Arc<str>| member.protocols.iter().any(|(it, _)| it == name);
+        let has =
+            |member: &Member, name: &Arc<str>| member.protocols.iter().any(|(it, _)| it == name);
         let is_common = |name: &Arc<str>| self.members.values().all(|member| has(member, name));
         let mut votes: BTreeMap<Arc<str>, usize> = BTreeMap::new();
         for member in self.members.values() {

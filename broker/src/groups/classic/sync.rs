@@ -41,9 +41,8 @@ impl ClassicGroup {
         if request.generation != self.generation {
             return Err(GroupError::IllegalGeneration);
         }
-        let differs = |theirs: &Option<Arc<str>>, ours: &Option<Arc<str>>| {
-            theirs.is_some() && theirs != ours
-        };
+        let differs =
+            |theirs: &Option<Arc<str>>, ours: &Option<Arc<str>>| theirs.is_some() && theirs != ours;
         if differs(&request.protocol_type, &self.protocol_type)
             || differs(&request.protocol, &self.protocol)
         {

@@ -351,9 +351,8 @@ fn commits_belong_to_a_member_of_the_generation() {
     let now = empty.now;
     assert_eq!(empty.group.check_commit("", None, -1, now), Ok(()));
     let mut bed = Bed::stable(1);
-    let mut commit = |member_id: &str, generation| {
-        bed.group.check_commit(member_id, None, generation, now)
-    };
+    let mut commit =
+        |member_id: &str, generation| bed.group.check_commit(member_id, None, generation, now);
     assert_eq!(commit("m1", 1), Ok(()));
     assert_eq!(commit("m1", 2), Err(GroupError::IllegalGeneration));
     assert_eq!(commit("m9", 1), Err(GroupError::UnknownMember));
