@@ -20,6 +20,8 @@ pub const RECORD_LIST_TOO_LARGE: i16 = 18;
 pub const NOT_ENOUGH_REPLICAS: i16 = 19;
 /// An acks value that does not exist.
 pub const INVALID_REQUIRED_ACKS: i16 = 21;
+/// The group has no such member.
+pub const UNKNOWN_MEMBER_ID: i16 = 25;
 /// A timestamp beyond what the topic takes.
 pub const INVALID_TIMESTAMP: i16 = 32;
 /// This version of the request is not served.
@@ -56,6 +58,8 @@ pub const FENCED_LEADER_EPOCH: i16 = 74;
 pub const UNKNOWN_LEADER_EPOCH: i16 = 75;
 /// The codec is not allowed in this version.
 pub const UNSUPPORTED_COMPRESSION_TYPE: i16 = 76;
+/// A member must join again with the id that this answer gives it.
+pub const MEMBER_ID_REQUIRED: i16 = 79;
 /// A record breaks a rule.
 pub const INVALID_RECORD: i16 = 87;
 /// No topic with this id.

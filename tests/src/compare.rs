@@ -11,6 +11,7 @@ pub mod disk;
 pub mod disturbed;
 pub mod external;
 pub mod figures;
+pub mod groups;
 pub mod kafka;
 pub mod machine;
 pub mod millpond;

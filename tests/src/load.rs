@@ -11,6 +11,7 @@ pub mod connections;
 pub mod fan_out;
 pub mod fetch;
 pub mod frames;
+pub mod groups;
 pub mod keyed;
 pub mod latency;
 pub mod link;

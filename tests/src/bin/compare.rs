@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> Result<()> {
     if options.list {
-        rows::ROWS.iter().for_each(|row| print(&format!("{:16} {}\n", row.name, row.title)));
+        rows::all().for_each(|row| print(&format!("{:16} {}\n", row.name, row.title)));
         return Ok(());
     }
     if let Some(dir) = &options.print {

@@ -57,6 +57,14 @@ impl Subject {
         }
     }
 
+    /// The setting of the whole broker that makes the same difference for its own topics.
+    pub fn broker_setting(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Kafka | Self::Millpond | Self::MillpondRelaxed => None,
+            Self::KafkaFlush => Some(("log.flush.interval.messages", "1")),
+        }
+    }
+
     /// The setting of each topic that makes the difference between two of one system.
     pub fn topic_setting(self) -> Option<(&'static str, &'static str)> {
         match self {
@@ -76,6 +84,9 @@ pub enum System {
     Millpond,
 }
 
+/// Kafka's names of broker settings, with values.
+pub type Settings = Vec<(&'static str, &'static str)>;
+
 /// What all brokers of a comparison are started with.
 #[derive(Debug, Clone)]
 pub struct Launcher {
@@ -92,23 +103,30 @@ pub struct Broker {
     launcher: Launcher,
     dir: PathBuf,
     address: SocketAddr,
+    settings: Settings,
     program: Option<Program>,
     starts: u32,
 }
 
 impl Broker {
-    /// Starts one on a new directory, and waits until it answers.
+    /// Starts one on a new directory with some settings beside its defaults, and waits until it answers.
     ///
     /// # Errors
     /// It does not start, or not in time.
-    pub fn start(system: System, launcher: &Launcher, area: &Area) -> Result<(Self, Duration)> {
+    pub fn start(
+        system: System,
+        launcher: &Launcher,
+        area: &Area,
+        settings: Settings,
+    ) -> Result<(Self, Duration)> {
         let dir = area.fresh()?;
         let address = free_address()?;
         if system == System::Kafka {
-            kafka::format(&dir, address, launcher)?;
+            kafka::format(&dir, address, launcher, &settings)?;
         }
         let launcher = launcher.clone();
-        let mut broker = Self { system, launcher, dir, address, program: None, starts: 0 };
+        let mut broker =
+            Self { system, launcher, dir, address, settings, program: None, starts: 0 };
         let time = broker.start_again()?;
         Ok((broker, time))
     }
@@ -124,7 +142,10 @@ impl Broker {
         }
         let command = match self.system {
             System::Kafka => kafka::command(&self.dir)?,
-            System::Millpond => millpond::command(&self.launcher.millpond, &self.dir, self.address),
+            System::Millpond => {
+                let binary = &self.launcher.millpond;
+                millpond::command(binary, &self.dir, self.address, &self.settings)
+            }
         };
         self.starts += 1;
         let log = self.dir.join(format!("broker-{}", self.starts));

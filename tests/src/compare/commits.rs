@@ -5,13 +5,13 @@
 use crate::compare::broker::{Launcher, Subject, System};
 use crate::compare::disk::Area;
 use crate::compare::figures::{Figures, Metric};
-use crate::compare::namespace;
 use crate::compare::program::{Interrupt, run, tied};
-use crate::compare::rows::{Load, Row, Work};
+use crate::compare::rows::{Row, Work};
 use crate::compare::runner::{Part, measure, tell};
 use crate::compare::station::{Bench, Station};
 use crate::compare::statistics::{interval_of_median, median};
-use anyhow::{Context as _, Result, ensure};
+use crate::compare::{groups, namespace};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
 use std::fmt::Write as _;
 use std::fs;
@@ -22,8 +22,10 @@ const GIT_MAX: Duration = Duration::from_secs(60);
 const BUILD_MAX: Duration = Duration::from_secs(1800);
 
 /// What is compared of each row, as far as the row has it; the first says most.
-const METRICS: [Metric; 5] = [
+const METRICS: [Metric; 7] = [
     Metric::CpuSecondsPerGigabyte,
+    Metric::CpuMsPerRebalance,
+    Metric::CpuPercent,
     Metric::CpuMicrosecondsPerRequest,
     Metric::MegabytesPerSecond,
     Metric::RequestsPerSecond,
@@ -68,17 +70,14 @@ struct Side {
 /// A commit cannot be built, or a run fails.
 pub fn compare(
     options: &Options,
-    rows: &[&Row],
+    rows: &[&'static Row],
     load: &Path,
     interrupt: &Interrupt,
 ) -> Result<String> {
-    let loads = rows.iter().map(|row| match &row.work {
-        Work::Load(load) => Ok((row.name, load)),
-        Work::External(_) | Work::Disturbed { .. } | Work::Resource(_) => {
-            anyhow::bail!("{} is not a load of the load generator", row.name)
-        }
-    });
-    let loads = loads.collect::<Result<Vec<_>>>()?;
+    let is_load = |row: &&Row| matches!(row.work, Work::Load(_) | Work::Group(_));
+    if let Some(other) = rows.iter().find(|row| !is_load(row)) {
+        bail!("{} is not a load of the load generator", other.name);
+    }
     let side = |word: &str| -> Result<Side> {
         let (name, millpond) = binary(word, interrupt)?;
         let launcher = Launcher { millpond, interrupt: interrupt.clone() };
@@ -97,13 +96,13 @@ pub fn compare(
         after.name, before.name, options.pairs, options.seconds
     );
     let subject = if options.relaxed { Subject::MillpondRelaxed } else { Subject::Millpond };
-    for (name, load) in loads {
+    for row in rows {
         let mut pairs = Vec::new();
         for number in 0..options.pairs {
-            tell(&format!("{name}: pair {} of {}", number + 1, options.pairs));
-            pairs.push(pair(&sides, (load, subject), &area, number % 2 == 1)?);
+            tell(&format!("{}: pair {} of {}", row.name, number + 1, options.pairs));
+            pairs.push(pair(&sides, (row, subject), &area, number % 2 == 1)?);
         }
-        out += &lines(name, &pairs);
+        out += &lines(row.name, &pairs);
     }
     Ok(out)
 }
@@ -111,7 +110,7 @@ pub fn compare(
 /// One run of each side: before and after, or the other way round.
 fn pair(
     sides: &[Side; 2],
-    (load, subject): (&Load, Subject),
+    (row, subject): (&'static Row, Subject),
     area: &Area,
     turned: bool,
 ) -> Result<[Figures; 2]> {
@@ -120,7 +119,15 @@ fn pair(
         let mut found = Figures::new();
         let part = Part { first: 1, repeats: 1 };
         let mut sink = |_: &mut Station<'_>, figures, _| found = figures;
-        let measured = measure(&mut station, (load, subject), part, &mut sink);
+        let measured = match &row.work {
+            Work::Load(load) => measure(&mut station, (load, subject), part, &mut sink),
+            Work::Group(load) => {
+                groups::measure(&mut station, (row, load, subject), part, &mut sink)
+            }
+            Work::External(_) | Work::Disturbed { .. } | Work::Resource(_) => {
+                bail!("{} is no load", row.name)
+            }
+        };
         if measured.is_err() {
             station.abandon();
         }

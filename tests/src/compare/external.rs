@@ -30,6 +30,9 @@ const RECORDS_PER_SECOND: u32 = 800_000;
 /// The same for Java's producer, which is slower.
 const JAVA_RECORDS_PER_SECOND: u32 = 100_000;
 
+/// The same for Java's consumer.
+const JAVA_READ_RECORDS_PER_SECOND: u32 = 300_000;
+
 /// Seconds of a run, unless the command line says.
 const SECONDS: u32 = 10;
 
@@ -64,6 +67,7 @@ impl External {
         let rate = match self {
             Self::RdkafkaProduce | Self::RdkafkaConsume => RECORDS_PER_SECOND,
             Self::JavaProduce => JAVA_RECORDS_PER_SECOND,
+            Self::JavaConsume => JAVA_READ_RECORDS_PER_SECOND,
         };
         rate * seconds
     }
@@ -98,6 +102,12 @@ impl External {
                 command.args(["--command-property", "acks=all", "linger.ms=5"]);
                 command
             }
+            Self::JavaConsume => {
+                let mut command = kafka::java(&[], "org.apache.kafka.tools.ConsumerPerformance")?;
+                command.args(["--topic", topic, "--num-records", &records]);
+                command.args(["--bootstrap-server", &address]);
+                command
+            }
         })
     }
 
@@ -106,6 +116,10 @@ impl External {
         let word = match self {
             Self::RdkafkaProduce | Self::RdkafkaConsume => "msgs/s",
             Self::JavaProduce => "records/sec",
+            // The last field of the last line: records a second of the time without joining.
+            Self::JavaConsume => {
+                return printed.lines().next_back()?.rsplit(',').next()?.trim().parse().ok();
+            }
         };
         // The last one sums up; those before it are of intervals.
         let before = &printed[..printed.rfind(word)?];
@@ -127,7 +141,7 @@ pub fn measure(
     install(&station.area.root().join("install"), &interrupt)?;
     station.ready()?;
     let records = external.records(station.bench.seconds.unwrap_or(SECONDS));
-    let consumes = external == External::RdkafkaConsume;
+    let consumes = external.consumes();
     let mut topic = String::new();
     let rehearsals = part.rehearsals(subject);
     for repeat in 0..rehearsals + part.repeats {
@@ -158,7 +172,7 @@ fn once(
     let broker = station.ready()?;
     let (address, pid) = (broker.address(), broker.pid()?);
     let before = Snapshot::take(Some(pid))?;
-    let printed = station.start(external.command(address, topic, records)?)?.finish(TIME_MAX)?;
+    let printed = station.run(external.command(address, topic, records)?)?.finish(TIME_MAX)?;
     let spent = before.until(&Snapshot::take(Some(pid))?);
     let rate = external.rate(&printed).with_context(|| format!("no rate in: {printed}"))?;
     let gigabytes = f64::from(records) * f64::from(RECORD_BYTES) / 1e9;

@@ -45,6 +45,12 @@ pub enum Metric {
     PeakResidentMegabytes,
     /// Memory of the process alone by connection, bytes.
     BytesPerConnection,
+    /// Processor time of the broker by rebalance.
+    CpuMsPerRebalance,
+    /// Processor time of the broker by the time that passed, in percent of one core.
+    CpuPercent,
+    /// Resident memory that a load added, 10^6 bytes.
+    AddedMegabytes,
 }
 
 impl Metric {
@@ -65,6 +71,9 @@ impl Metric {
             Self::ResidentMegabytes => "resident MB",
             Self::PeakResidentMegabytes => "peak resident MB",
             Self::BytesPerConnection => "bytes each",
+            Self::CpuMsPerRebalance => "server CPU-ms/rebalance",
+            Self::CpuPercent => "server CPU, % of a core",
+            Self::AddedMegabytes => "resident MB added",
         }
     }
 }
@@ -167,6 +176,10 @@ pub fn of_report(report: &Report) -> Figures {
         (report.bytes > 0).then(|| report.machine_busy_seconds * 1e3 / megabytes(report.bytes));
     note(Metric::MachineSecondsPerGigabyte, machine);
     note(Metric::StolenShare, Some(report.stolen_share));
+    let own = |name| report.figures.get(name).copied();
+    note(Metric::CpuMsPerRebalance, own("server_cpu_milliseconds_per_rebalance"));
+    note(Metric::CpuPercent, own("server_cpu_percent_of_a_core"));
+    note(Metric::AddedMegabytes, own("resident_bytes_added").map(|bytes| bytes / 1e6));
     let latency = report.end_to_end_microseconds.or(report.latency_microseconds);
     if let Some(Latency { p50, p99, p99_9, .. }) = latency {
         figures.insert(Metric::P50Ms, p50 / 1e3);

@@ -1,7 +1,7 @@
 //! How Apache Kafka is started for a measurement: one node, its own defaults, and the JVM options of
 //! its own start script.
 
-use crate::compare::broker::{Launcher, free_address};
+use crate::compare::broker::{Launcher, Settings, free_address};
 use crate::compare::program::{Interrupt, run, tied};
 use crate::node::profile_dir;
 use crate::program::compat;
@@ -83,7 +83,7 @@ pub fn java(options: &[&str], class: &str) -> Result<Command> {
 ///
 /// # Errors
 /// Kafka refuses.
-pub fn format(dir: &Path, address: SocketAddr, launcher: &Launcher) -> Result<()> {
+pub fn format(dir: &Path, address: SocketAddr, launcher: &Launcher, more: &Settings) -> Result<()> {
     let controller = free_address()?;
     let mut text = String::new();
     let settings = [
@@ -102,7 +102,8 @@ pub fn format(dir: &Path, address: SocketAddr, launcher: &Launcher) -> Result<()
         ("log.segment.delete.delay.ms", "1000".to_owned()),
         (SESSION_TIMEOUT, "3600000".to_owned()),
     ];
-    for (key, value) in settings {
+    let more = more.iter().map(|(key, value)| (*key, (*value).to_owned()));
+    for (key, value) in settings.into_iter().chain(more) {
         writeln!(text, "{key}={value}")?;
     }
     let file = properties(dir);

@@ -3,7 +3,7 @@
 
 use crate::compare::broker::Subject;
 use crate::compare::figures::{Figures, Metric, Summary};
-use crate::compare::rows::{Line, ROWS, Row, Target};
+use crate::compare::rows::{Line, Row, Target, all};
 use crate::compare::{kafka, millpond};
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ pub fn markdown(summary: &Summary) -> String {
     put(String::new());
     put("| load | figure | Kafka | Millpond | relaxed | ratio | target | reached |".into());
     put("|---|---|--:|--:|--:|--:|---|---|".into());
-    let measured: Vec<_> = ROWS.iter().filter(|row| ran(summary, row)).collect();
+    let measured: Vec<_> = all().filter(|row| ran(summary, row)).collect();
     for row in &measured {
         for (number, line) in row.lines.iter().enumerate() {
             put(table_line(summary, row, line, number == 0));

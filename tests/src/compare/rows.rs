@@ -1,10 +1,13 @@
-//! The rows of the comparison: what is run, and what must be reached. The one place to add a row.
+//! The rows of the comparison: what is run, and what must be reached. The place to add a row; those of
+//! consumer groups stand in [`groups`].
 //!
 //! Loads are words for the program `load`; the broker's address and process, the topic and the limits
 //! are added by [`crate::compare::runner`].
 
 use crate::compare::broker::Subject;
 use crate::compare::figures::Metric;
+
+mod groups;
 
 /// One row: a load, and the lines of the table that come of it.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub enum Work {
     },
     /// Something the broker costs without a load.
     Resource(Resource),
+    /// A load of consumer groups, on a broker that is started for this row.
+    Group(GroupLoad),
 }
 
 /// One call of the load generator.
@@ -52,6 +57,20 @@ pub struct Load {
     pub fill: Option<Fill>,
     /// Bytes that Millpond must write in each run instead of stopping after the seconds.
     pub millpond_bytes: Option<u64>,
+}
+
+/// One call of the load generator for groups. A broker that was warmed up by producing knows nothing of
+/// groups: it runs the load itself before it is measured.
+#[derive(Debug)]
+pub struct GroupLoad {
+    /// Scenario and arguments.
+    pub words: &'static [&'static str],
+    /// Seconds that it runs, unless the command line says.
+    pub seconds: u32,
+    /// Seconds that Kafka runs it before.
+    pub rehearsal_seconds: u32,
+    /// Settings that both brokers start with.
+    pub settings: &'static [(&'static str, &'static str)],
 }
 
 /// What a topic holds before a load.
@@ -73,6 +92,18 @@ pub enum External {
     RdkafkaConsume,
     /// Kafka's `ProducerPerformance`.
     JavaProduce,
+    /// Kafka's `ConsumerPerformance`, which joins a group.
+    JavaConsume,
+}
+
+impl External {
+    /// Whether it reads a topic that was filled before.
+    pub fn consumes(self) -> bool {
+        match self {
+            Self::RdkafkaProduce | Self::JavaProduce => false,
+            Self::RdkafkaConsume | Self::JavaConsume => true,
+        }
+    }
 }
 
 /// What may go on beside a load.
@@ -147,6 +178,7 @@ const CPU: Metric = Metric::CpuSecondsPerGigabyte;
 const REQUESTS: Metric = Metric::RequestsPerSecond;
 const BOTH: &[Subject] = &[Subject::Kafka, Subject::Millpond, Subject::MillpondRelaxed];
 const TWO: &[Subject] = &[Subject::Kafka, Subject::Millpond];
+const BOTH_SYNCED: &[Subject] = &[Subject::Kafka, Subject::KafkaFlush, Subject::Millpond];
 const GB: u64 = 1_000_000_000;
 
 const fn load(words: &'static [&'static str]) -> Load {
@@ -177,7 +209,12 @@ const fn times_undisturbed(bound: f64) -> Line {
 }
 
 /// All rows, in the order in which they run and are printed.
-pub const ROWS: &[Row] = &[
+pub fn all() -> impl Iterator<Item = &'static Row> {
+    ROWS.iter().chain(groups::ROWS)
+}
+
+/// The rows without groups.
+const ROWS: &[Row] = &[
     Row {
         name: "produce-16k",
         title: "produce 16 KiB batches, 32 in flight",
@@ -321,6 +358,14 @@ pub const ROWS: &[Row] = &[
         lines: &[line(RATE, Target::None), line(CPU, Target::None)],
     },
     Row {
+        name: "java-consume",
+        title: "Kafka's ConsumerPerformance, in a group (rate without joining)",
+        work: Work::External(External::JavaConsume),
+        subjects: TWO,
+        repeats: 3,
+        lines: &[line(RATE, Target::None), line(CPU, Target::None)],
+    },
+    Row {
         name: "fetch-1m",
         title: "fetch, warm, 1 MiB a request, one in flight",
         work: Work::Load(fetch(&["fetch", "--max-bytes", "1048576"], "1000000")),
@@ -435,11 +480,11 @@ pub const ROWS: &[Row] = &[
 /// # Errors
 /// The first name that no row has.
 pub fn named(names: &[String]) -> Result<Vec<&'static Row>, String> {
-    if let Some(strange) = names.iter().find(|name| ROWS.iter().all(|row| row.name != **name)) {
+    if let Some(strange) = names.iter().find(|name| all().all(|row| row.name != **name)) {
         return Err(strange.clone());
     }
     let wanted = |row: &&Row| names.is_empty() || names.iter().any(|name| name == row.name);
-    Ok(ROWS.iter().filter(wanted).collect())
+    Ok(all().filter(wanted).collect())
 }
 
 #[cfg(test)]
@@ -450,9 +495,9 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_select_in_the_order_of_the_table() {
-        let all = named(&[]).unwrap();
-        let names: std::collections::BTreeSet<_> = all.iter().map(|row| row.name).collect();
-        assert_eq!(names.len(), ROWS.len());
+        let everything = named(&[]).unwrap();
+        let names: std::collections::BTreeSet<_> = everything.iter().map(|row| row.name).collect();
+        assert_eq!(names.len(), all().count());
         let two = named(&["fetch-1m".into(), "produce-16k".into()]).unwrap();
         assert_eq!(two.iter().map(|row| row.name).collect::<Vec<_>>(), ["produce-16k", "fetch-1m"]);
         assert_eq!(named(&["nothing".into()]).unwrap_err(), "nothing");
@@ -461,9 +506,13 @@ mod tests {
     #[test]
     fn the_load_generator_takes_the_words_of_every_load() {
         let added = ["--topic", "t", "--seconds", "1", "--bootstrap", "127.0.0.1:1", "--pid", "1"];
-        for row in ROWS {
-            let (Work::Load(load) | Work::Disturbed { load, .. }) = &row.work else { continue };
-            let words = std::iter::once("load").chain(load.words.iter().copied()).chain(added);
+        for row in all() {
+            let words = match &row.work {
+                Work::Load(load) | Work::Disturbed { load, .. } => load.words,
+                Work::Group(load) => load.words,
+                Work::External(_) | Work::Resource(_) => continue,
+            };
+            let words = std::iter::once("load").chain(words.iter().copied()).chain(added);
             let parsed = Command::try_parse_from(words);
             assert!(parsed.is_ok(), "{}: {}", row.name, parsed.unwrap_err());
         }
@@ -471,7 +520,7 @@ mod tests {
 
     #[test]
     fn every_line_is_measured_on_both_sides() {
-        for row in ROWS {
+        for row in all() {
             for line in row.lines {
                 assert!(row.subjects.contains(&line.against), "{}", row.name);
                 assert!(row.subjects.contains(&Subject::Millpond), "{}", row.name);

@@ -7,9 +7,9 @@ use crate::compare::disk::Area;
 use crate::compare::disturbed::Task;
 use crate::compare::figures::{Figures, Outcome, Run, Summary, of_report, write_json};
 use crate::compare::machine::Machine;
-use crate::compare::rows::{External, Load, ROWS, Row, Work};
+use crate::compare::rows::{Load, Row, Work, all};
 use crate::compare::station::{Bench, Limits, Station};
-use crate::compare::{disturbed, external, kafka, namespace, report, resources};
+use crate::compare::{disturbed, external, groups, kafka, namespace, report, resources};
 use crate::load::report::Report;
 use anyhow::{Result, anyhow, ensure};
 use std::any::Any;
@@ -86,7 +86,8 @@ impl<'a> Stations<'a> {
 fn is_interleaved(row: &Row) -> bool {
     match &row.work {
         Work::Load(load) => load.fill.is_none(),
-        Work::External(external) => *external != External::RdkafkaConsume,
+        Work::External(external) => !external.consumes(),
+        Work::Group(_) => true,
         Work::Disturbed { .. } | Work::Resource(_) => false,
     }
 }
@@ -171,7 +172,7 @@ impl Runner<'_> {
     fn part(
         &mut self,
         station: &mut Station<'_>,
-        (row, subject): (&Row, Subject),
+        (row, subject): (&'static Row, Subject),
         part: Part,
     ) -> Result<bool> {
         let mut runs: Vec<Run> = Vec::new();
@@ -194,6 +195,7 @@ impl Runner<'_> {
                 let task = Task { load, by: *by, subject, repeats: part.repeats };
                 disturbed::measure(station, task, &mut sink)
             }
+            Work::Group(load) => groups::measure(station, (row, load, subject), part, &mut sink),
             Work::Resource(resource) => {
                 resources::measure(station, *resource, part.repeats, &mut |station, figures| {
                     sink(station, figures, vec![]);
@@ -239,7 +241,7 @@ fn kept(plan: &Plan, machine: &Machine) -> Result<Vec<Run>> {
     let counts = |run: &Run| {
         let alike = |other: &&Run| other.row == run.row && other.subject == run.subject;
         let repeats = earlier.runs.iter().filter(alike).count();
-        let row = ROWS.iter().find(|row| row.name == run.row);
+        let row = all().find(|row| row.name == run.row);
         let wanted = plan.repeats.or_else(|| Some(row?.repeats));
         let is_whole =
             wanted.is_some_and(|wanted| u32::try_from(repeats).is_ok_and(|n| n >= wanted));

@@ -1,7 +1,7 @@
 //! The place of one broker under load: started and warmed up when first needed, cleared between
 //! loads, held while another system is measured, given up when something went wrong.
 
-use crate::compare::broker::{Broker, Launcher, Subject, System};
+use crate::compare::broker::{Broker, Launcher, Settings, Subject, System};
 use crate::compare::disk::{Area, settle};
 use crate::compare::program::{Interrupt, Program, tied};
 use crate::compare::rows::Fill;
@@ -22,8 +22,8 @@ const SMALL_SHARE: u32 = 2;
 /// Seconds of one part of the warm-up; its topic is deleted before the next.
 const WARM_UP_PART_SECONDS: u32 = 15;
 
-/// Time for a load beyond the seconds that it was given: connecting, and a broker that stalls.
-const GRACE: Duration = Duration::from_secs(60);
+/// Time for a load beyond the seconds that it was given: connecting, joining, and a broker that stalls.
+const GRACE: Duration = Duration::from_secs(240);
 
 /// Slowest filling that is waited for, bytes a second.
 const FILL_RATE_MIN: u64 = 50_000_000;
@@ -61,6 +61,15 @@ pub struct Limits {
     pub bytes: Option<u64>,
 }
 
+/// What the running broker was started for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Purpose {
+    /// Whatever takes a broker as it comes.
+    Any,
+    /// One row, whose settings it has.
+    Row(&'static str, Settings),
+}
+
 /// The place of one broker.
 #[derive(Debug)]
 pub struct Station<'a> {
@@ -70,6 +79,7 @@ pub struct Station<'a> {
     pub area: &'a Area,
     system: System,
     broker: Option<Broker>,
+    purpose: Purpose,
     topics: u32,
     /// Words of the loads since they were last taken.
     commands: Vec<String>,
@@ -78,7 +88,8 @@ pub struct Station<'a> {
 impl<'a> Station<'a> {
     /// An empty place.
     pub fn new(system: System, bench: &'a Bench, area: &'a Area) -> Self {
-        Self { bench, area, system, broker: None, topics: 0, commands: vec![] }
+        let purpose = Purpose::Any;
+        Self { bench, area, system, broker: None, purpose, topics: 0, commands: vec![] }
     }
 
     /// Which program it is for.
@@ -96,7 +107,7 @@ impl<'a> Station<'a> {
     /// # Errors
     /// It does not start.
     pub fn ready(&mut self) -> Result<&mut Broker> {
-        if self.broker.as_mut().is_none_or(|broker| broker.check().is_err()) {
+        if !self.serves(&Purpose::Any) {
             self.start_cold()?;
             if self.system == System::Kafka {
                 self.warm_up()?;
@@ -105,15 +116,42 @@ impl<'a> Station<'a> {
         self.broker.as_mut().context("a broker was just started")
     }
 
+    /// Sees to it that a broker with these settings runs that has served this row only; whether it was
+    /// started by this.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn ready_for(&mut self, row: &'static str, settings: Settings) -> Result<bool> {
+        let purpose = Purpose::Row(row, settings);
+        if self.serves(&purpose) {
+            return Ok(false);
+        }
+        self.start(purpose)?;
+        Ok(true)
+    }
+
+    fn serves(&mut self, purpose: &Purpose) -> bool {
+        let runs = self.broker.as_mut().is_some_and(|broker| broker.check().is_ok());
+        runs && self.purpose == *purpose
+    }
+
     /// Starts a broker on a new directory, after ending the one that runs; how long the start took.
     ///
     /// # Errors
     /// It does not start.
     pub fn start_cold(&mut self) -> Result<Duration> {
+        self.start(Purpose::Any)
+    }
+
+    fn start(&mut self, purpose: Purpose) -> Result<Duration> {
         self.abandon();
         self.interrupt().check()?;
-        let (broker, time) = Broker::start(self.system, &self.bench.launcher, self.area)?;
-        self.broker = Some(broker);
+        let settings = match &purpose {
+            Purpose::Any => vec![],
+            Purpose::Row(_, settings) => settings.clone(),
+        };
+        let (broker, time) = Broker::start(self.system, &self.bench.launcher, self.area, settings)?;
+        (self.broker, self.purpose) = (Some(broker), purpose);
         Ok(time)
     }
 
@@ -159,12 +197,17 @@ impl<'a> Station<'a> {
     /// # Errors
     /// The broker refuses.
     pub fn topic(&mut self, partitions: i32, subject: Subject) -> Result<String> {
-        self.topics += 1;
-        let name = format!("load-{}", self.topics);
+        let name = self.name_of_topic();
         let setting = subject.topic_setting();
         let mut connection = self.running()?.connect()?;
         connection.create_topic(&name, partitions, setting.as_slice());
         Ok(name)
+    }
+
+    /// A name that no load has had, for one that makes its topic itself.
+    pub fn name_of_topic(&mut self) -> String {
+        self.topics += 1;
+        format!("load-{}", self.topics)
     }
 
     /// Fills a topic by 1 MB batches.
@@ -209,14 +252,14 @@ impl<'a> Station<'a> {
         let broker = self.running()?;
         command.args(["--bootstrap", &broker.address().to_string()]);
         command.args(["--pid", &broker.pid()?.to_string()]);
-        self.start(command)
+        self.run(command)
     }
 
     /// Starts any program against the broker.
     ///
     /// # Errors
     /// It does not start.
-    pub fn start(&mut self, command: Command) -> Result<Program> {
+    pub fn run(&mut self, command: Command) -> Result<Program> {
         // Another may still be running.
         let number = self.commands.len();
         let log = self.running()?.dir().join(format!("load-{number}"));

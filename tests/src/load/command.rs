@@ -3,6 +3,7 @@
 use crate::load::connections::Connections;
 use crate::load::fan_out::FanOut;
 use crate::load::fetch::Fetch;
+use crate::load::groups::{Commits, FirstRecord, Idle, Rebalance};
 use crate::load::keyed::Keyed;
 use crate::load::latency::Latency;
 use crate::load::partitions::Partitions;
@@ -46,6 +47,14 @@ enum Scenario {
     Sessions(Sessions),
     /// Produces small batches to many partitions in turn
     Partitions(Partitions),
+    /// Joins a group of one and reads its first record, again and again
+    GroupFirstRecord(FirstRecord),
+    /// Rebalances one group again and again
+    GroupRebalance(Rebalance),
+    /// Commits offsets in a closed loop, one request in flight on each connection
+    GroupCommits(Commits),
+    /// Members that only send heartbeats
+    GroupIdle(Idle),
 }
 
 #[derive(Debug, Args, Serialize)]
@@ -85,6 +94,10 @@ impl Command {
             Scenario::Connections(open) => open.run(&setting)?.named("connections", open),
             Scenario::Sessions(sessions) => sessions.run(&setting)?.named("sessions", sessions),
             Scenario::Partitions(many) => many.run(&setting)?.named("partitions", many),
+            Scenario::GroupFirstRecord(it) => it.run(&setting)?.named("group-first-record", it),
+            Scenario::GroupRebalance(it) => it.run(&setting)?.named("group-rebalance", it),
+            Scenario::GroupCommits(it) => it.run(&setting)?.named("group-commits", it),
+            Scenario::GroupIdle(it) => it.run(&setting)?.named("group-idle", it),
         }
     }
 }

@@ -103,6 +103,11 @@ impl Frame {
         }
     }
 
+    /// The first byte where it differs from another frame.
+    fn difference(&self, other: &Self) -> Option<usize> {
+        self.bytes.iter().zip(&other.bytes).position(|(one, other)| one != other)
+    }
+
     /// The part that differs, for one correlation id.
     pub fn head(&self, correlation_id: i32) -> [u8; HEAD_BYTES] {
         let mut head = [0; HEAD_BYTES];
@@ -114,6 +119,31 @@ impl Frame {
     /// The part that all of them share.
     pub fn rest(&self) -> &[u8] {
         &self.bytes[HEAD_BYTES..]
+    }
+}
+
+/// A request with a blank: a number that is filled in before each sending.
+#[derive(Debug, Clone)]
+pub struct Form {
+    frame: Frame,
+    blank_at: usize,
+}
+
+impl Form {
+    /// Encodes two requests of which one has 0 where the blank is, and the other -1.
+    ///
+    /// # Errors
+    /// They are alike, or larger than a frame can be.
+    pub fn between<R: Request>(version: i16, zero: &R, other: &R) -> Result<Self> {
+        let frame = Frame::new(version, zero)?;
+        let blank_at = frame.difference(&Frame::new(version, other)?).context("a blank")?;
+        Ok(Self { frame, blank_at })
+    }
+
+    /// The frame with these bytes of a number.
+    pub fn filled<const N: usize>(&mut self, number: [u8; N]) -> &Frame {
+        self.frame.bytes[self.blank_at..self.blank_at + N].copy_from_slice(&number);
+        &self.frame
     }
 }
 
@@ -147,9 +177,9 @@ impl FetchFrame {
             Frame::new(FETCH, &request)
         };
         // The offset stands where two frames that differ in nothing else begin to differ.
-        let (bytes, other) = (frame(0)?.bytes, frame(-1)?.bytes);
-        let differ = bytes.iter().zip(&other).position(|(one, other)| one != other);
-        Ok(Self { bytes, offset_at: differ.context("a fetch has an offset")? })
+        let (frame, other) = (frame(0)?, frame(-1)?);
+        let offset_at = frame.difference(&other).context("a fetch has an offset")?;
+        Ok(Self { bytes: frame.bytes, offset_at })
     }
 
     /// The whole frame for one correlation id and offset.

@@ -4,6 +4,8 @@
 use crate::deadline::PATIENCE;
 use crate::load::frames::Frame;
 use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use kafka_protocol::protocol::{Decodable as _, HeaderVersion as _, Request};
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
@@ -100,6 +102,28 @@ impl Link {
             }
         };
         self.accept(place)
+    }
+
+    /// Sends one request and waits for its response, decoded: for what is not measured by the request.
+    ///
+    /// # Errors
+    /// As [`Link::receive`].
+    pub fn call<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response> {
+        self.send_all(std::iter::once(&Frame::new(version, request)?))?;
+        self.receive_decoded::<R>(version)
+    }
+
+    /// Waits for the response to a request of this kind, decoded.
+    ///
+    /// # Errors
+    /// As [`Link::receive`].
+    pub fn receive_decoded<R: Request>(&mut self, version: i16) -> Result<R::Response> {
+        let mut body = Bytes::copy_from_slice(self.receive()?);
+        if R::Response::header_version(version) > 0 {
+            ensure!(body.first() == Some(&0), "a response header with tagged fields");
+            drop(body.split_to(1));
+        }
+        R::Response::decode(&mut body, version)
     }
 
     /// The next response, if it has come whole; what follows its correlation id.

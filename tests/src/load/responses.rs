@@ -60,6 +60,60 @@ pub fn read_produce(body: &[u8], errors: &mut ErrorCodes) -> Result<()> {
     Ok(())
 }
 
+/// What a JoinGroup response (version 9) says first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Joined {
+    /// Its error code.
+    pub code: i16,
+    /// The generation that it is of.
+    pub generation_id: i32,
+}
+
+/// What follows the correlation id of a JoinGroup response (version 9), as far as a member that was
+/// there before must know it.
+///
+/// # Errors
+/// It is not such a response.
+pub fn read_join(body: &[u8]) -> Result<Joined> {
+    let mut cursor = Cursor { left: body };
+    cursor.tags()?;
+    cursor.skip(4)?; // throttle time
+    Ok(Joined { code: cursor.i16()?, generation_id: cursor.i32()? })
+}
+
+/// The code that follows the correlation id of a response to SyncGroup (version 5), Heartbeat (4) or
+/// LeaveGroup (5).
+///
+/// # Errors
+/// It is not such a response.
+pub fn read_code(body: &[u8]) -> Result<i16> {
+    let mut cursor = Cursor { left: body };
+    cursor.tags()?;
+    cursor.skip(4)?; // throttle time
+    cursor.i16()
+}
+
+/// What follows the correlation id of an OffsetCommit response (version 9): notes the code of each
+/// partition.
+///
+/// # Errors
+/// It is not such a response.
+pub fn read_commit(body: &[u8], errors: &mut ErrorCodes) -> Result<()> {
+    let mut cursor = Cursor { left: body };
+    cursor.tags()?;
+    cursor.skip(4)?; // throttle time
+    for _ in 0..cursor.length()? {
+        cursor.compact()?; // topic
+        for _ in 0..cursor.length()? {
+            cursor.skip(4)?; // partition
+            errors.note(cursor.i16()?);
+            cursor.tags()?;
+        }
+        cursor.tags()?;
+    }
+    Ok(())
+}
+
 /// The one partition of a Fetch response.
 #[derive(Debug, Clone, Copy)]
 pub struct Fetched<'a> {
@@ -218,10 +272,16 @@ mod tests {
     use crate::calls::FETCH;
     use bytes::BytesMut;
     use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+    use kafka_protocol::messages::offset_commit_response::{
+        OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+    };
     use kafka_protocol::messages::produce_response::{
         BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
     };
-    use kafka_protocol::messages::{FetchResponse, ProduceResponse};
+    use kafka_protocol::messages::{
+        FetchResponse, HeartbeatResponse, JoinGroupResponse, OffsetCommitResponse, ProduceResponse,
+        SyncGroupResponse,
+    };
     use kafka_protocol::protocol::{Encodable, StrBytes};
 
     /// A response of a flexible version, after its correlation id.
@@ -251,6 +311,37 @@ mod tests {
         let mut errors = ErrorCodes::default();
         read_produce(&body, &mut errors).expect("a response");
         assert_eq!(codes(&errors), [(7, 2), (87, 1)]);
+    }
+
+    #[test]
+    fn what_groups_answer_is_read_as_the_codec_writes_it() {
+        let joined = JoinGroupResponse::default()
+            .with_error_code(27)
+            .with_generation_id(258)
+            .with_protocol_name(Some(StrBytes::from_static_str("range")));
+        let read = read_join(&body(9, &joined)).expect("a response");
+        assert_eq!(read, Joined { code: 27, generation_id: 258 });
+        let synced = SyncGroupResponse::default().with_error_code(25);
+        assert_eq!(read_code(&body(5, &synced)).expect("a response"), 25);
+        assert_eq!(
+            read_code(&body(4, &HeartbeatResponse::default().with_error_code(22))).expect("it"),
+            22
+        );
+
+        let partition = |index, code| {
+            OffsetCommitResponsePartition::default()
+                .with_partition_index(index)
+                .with_error_code(code)
+        };
+        let topic = OffsetCommitResponseTopic::default().with_partitions(vec![
+            partition(0, 0),
+            partition(1, 14),
+            partition(2, 14),
+        ]);
+        let committed = OffsetCommitResponse::default().with_topics(vec![topic]);
+        let mut errors = ErrorCodes::default();
+        read_commit(&body(9, &committed), &mut errors).expect("a response");
+        assert_eq!(codes(&errors), [(14, 2)]);
     }
 
     #[test]
