@@ -51,6 +51,11 @@ pub struct ClassicMetadata {
     pub protocols: Vec<ClassicProtocol>,
 }
 
+impl ClassicMetadata {
+    /// What a record means that has none.
+    const UNTOLD: Self = Self { session_timeout_ms: 0, protocols: Vec::new() };
+}
+
 /// A protocol that a classic member supports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassicProtocol {
@@ -157,7 +162,7 @@ pub(super) fn decode_member(fields: &mut Reader<'_>, version: i16) -> Result<Mem
         topics_regex: nullable_text(fields, "the expression")?,
         rebalance_timeout_ms: fields.i32("the rebalance timeout")?,
         assignor: nullable_text(fields, "the assignor")?,
-        classic: None,
+        classic: Some(ClassicMetadata::UNTOLD),
     };
     fields.tags(|tag, bytes| {
         if tag == 0 {
@@ -168,10 +173,11 @@ pub(super) fn decode_member(fields: &mut Reader<'_>, version: i16) -> Result<Mem
     Ok(member)
 }
 
-/// A nullable struct in a tag: one byte says whether it is there.
+/// A nullable struct in a tag begins with 1, or is 0 for null, other than outside of tags.
 fn decode_classic(bytes: &[u8]) -> Result<Option<ClassicMetadata>, WireError> {
     let mut fields = Reader::new(bytes, Form::Flexible);
-    if fields.i8("the classic metadata")? < 0 {
+    if fields.i8("the classic metadata")? == 0 {
+        fields.end()?;
         return Ok(None);
     }
     let session_timeout_ms = fields.i32("the session timeout")?;
@@ -196,13 +202,20 @@ pub(super) fn encode_member(value: &Member) -> Vec<u8> {
     out.nullable_string(value.topics_regex.as_deref());
     out.i32(value.rebalance_timeout_ms);
     out.nullable_string(value.assignor.as_deref());
-    let classic = value.classic.as_ref().map(|classic| (0, encode_classic(classic)));
+    let told = value.classic != Some(ClassicMetadata::UNTOLD);
+    let classic = told.then(|| (0, encode_classic(value.classic.as_ref())));
     out.tags(classic.as_slice());
     out.into_bytes()
 }
 
-fn encode_classic(classic: &ClassicMetadata) -> Vec<u8> {
+/// Null must be told: a reader takes a tag that is missing for an empty struct, and so the member for
+/// one that speaks the classic protocol.
+fn encode_classic(classic: Option<&ClassicMetadata>) -> Vec<u8> {
     let mut out = Writer::new(Form::Flexible);
+    let Some(classic) = classic else {
+        out.i8(0);
+        return out.into_bytes();
+    };
     out.i8(1);
     out.i32(classic.session_timeout_ms);
     out.list(&classic.protocols, |out, protocol| {

@@ -148,6 +148,18 @@ fn kafkas_own_members_and_assignments_are_read() {
     assert_eq!(decode(&record), Ok(Some(record)));
 }
 
+/// Without the tag Kafka takes a member for one that speaks the classic protocol.
+#[test]
+fn a_member_without_classic_protocol_says_so() {
+    let record = GroupRecord::Member(key(), Some(member(None)));
+    let value = record.encode_value().unwrap();
+    assert!(value.ends_with(b"\x01\x00\x01\x00"), "one tag, 0, of one byte, null: {value:?}");
+    let untold = [&value[..value.len() - 4], &[0]].concat();
+    let read = GroupRecord::decode(&record.encode_key(), Some(&untold)).unwrap().unwrap();
+    let GroupRecord::Member(_, Some(read)) = read else { panic!("{read:?}") };
+    assert_eq!(read.classic, Some(ClassicMetadata { session_timeout_ms: 0, protocols: vec![] }));
+}
+
 #[test]
 fn what_is_written_is_read() {
     for record in all() {
