@@ -12,6 +12,7 @@ pub mod error_code;
 pub mod fetch_response;
 pub mod group_record;
 pub mod guard;
+mod newer;
 pub mod produce_response;
 pub mod record;
 pub mod request;

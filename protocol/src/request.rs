@@ -15,6 +15,7 @@ use kafka_protocol::protocol::{Decodable, StrBytes};
 
 use crate::api::{self, API_VERSIONS, ApiSpec};
 use crate::guard::{self, GuardError};
+use crate::newer;
 
 /// Bytes of the header up to and including the length of the client id.
 const HEADER_FIXED_BYTES: usize = 10;
@@ -202,6 +203,7 @@ fn decode_body(spec: &ApiSpec, version: i16, body: &mut Bytes) -> Result<Request
     ) -> Result<Request, String> {
         M::decode(body, version).map(wrap).map_err(|error| error.to_string())
     }
+    let version = newer::codec_version(spec.key, version);
     match spec.key {
         0 => read(Request::Produce, body, version),
         1 => read(Request::Fetch, body, version),

@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages as m;
 use kafka_protocol::protocol::Encodable;
 
-use crate::api;
+use crate::{api, newer};
 
 /// A response of an API that this broker serves. Fetch with records goes through
 /// [`crate::fetch_response`] instead.
@@ -51,6 +51,9 @@ impl Response {
     /// [`EncodeError`] if a field does not exist in `api_version`.
     pub fn encode(&self, correlation_id: i32, api_version: i16) -> Result<Bytes, EncodeError> {
         let head = Head { correlation_id, api_version };
+        if let Some((api_key, body)) = newer::encode(self, api_version) {
+            return head.frame_body(api_key, &body);
+        }
         match self {
             Self::Produce(message) => head.frame(0, message),
             Self::ListOffsets(message) => head.frame(2, message),
@@ -85,7 +88,19 @@ struct Head {
 
 impl Head {
     fn frame<M: Encodable>(&self, api_key: i16, message: &M) -> Result<Bytes, EncodeError> {
-        let failed = |error: &dyn std::fmt::Display| EncodeError(error.to_string());
+        let mut out = self.begin(api_key);
+        let version = newer::codec_version(api_key, self.api_version);
+        message.encode(&mut out, version).map_err(|error| EncodeError(error.to_string()))?;
+        Self::end(out)
+    }
+
+    fn frame_body(&self, api_key: i16, body: &[u8]) -> Result<Bytes, EncodeError> {
+        let mut out = self.begin(api_key);
+        out.extend_from_slice(body);
+        Self::end(out)
+    }
+
+    fn begin(&self, api_key: i16) -> BytesMut {
         let flexible = api::spec(api_key)
             .is_some_and(|spec| spec.has_flexible_response_header(self.api_version));
         let mut out = BytesMut::new();
@@ -94,9 +109,12 @@ impl Head {
         if flexible {
             out.put_u8(0);
         }
-        message.encode(&mut out, self.api_version).map_err(|error| failed(&error))?;
+        out
+    }
+
+    fn end(mut out: BytesMut) -> Result<Bytes, EncodeError> {
         let length = i32::try_from(out.len() - LENGTH_PREFIX_BYTES);
-        let length = length.map_err(|error| failed(&error))?;
+        let length = length.map_err(|error| EncodeError(error.to_string()))?;
         *out.first_chunk_mut().expect("the prefix was reserved") = length.to_be_bytes();
         Ok(out.freeze())
     }
@@ -146,7 +164,8 @@ mod tests {
                     m::ApiKey::try_from(key).unwrap().response_header_version(version);
                 let header = m::ResponseHeader::decode(&mut rest, header_version).unwrap();
                 assert_eq!(header.correlation_id, 5);
-                let read = M::decode(&mut rest, version);
+                let read_as = newer::codec_version(key, version);
+                let read = M::decode(&mut rest, read_as);
                 assert!(read.is_ok() && rest.is_empty(), "{} {version}: {read:?}", spec.name);
             }
         }

@@ -198,6 +198,10 @@ impl Writer {
         self.bytes.extend(value.to_be_bytes());
     }
 
+    pub(crate) fn bool(&mut self, value: bool) {
+        self.i8(i8::from(value));
+    }
+
     pub(crate) fn i16(&mut self, value: i16) {
         self.bytes.extend(value.to_be_bytes());
     }

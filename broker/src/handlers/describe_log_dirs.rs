@@ -108,7 +108,7 @@ mod tests {
         let ask = async |topics| {
             let request = DescribeLogDirsRequest::default().with_topics(topics);
             let reply = finish(handle(&node.broker, &TestNode::context(4), request)).await;
-            (1..=4).for_each(|version| assert_encodes(&reply, version));
+            (1..=5).for_each(|version| assert_encodes(&reply, version));
             let Reply::Message(Response::DescribeLogDirs(response)) = reply else {
                 panic!("{reply:?}")
             };

@@ -125,7 +125,7 @@ impl Lookup {
             EARLIEST | EARLIEST_LOCAL => {
                 Ok(Found::end(pointers.log_start_offset, LeaderEpoch::NONE))
             }
-            LATEST_TIERED => Ok(Found::NOTHING),
+            LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok(Found::NOTHING),
             time => self.search(partition, time, end).await,
         }
     }
@@ -179,14 +179,15 @@ impl Lookup {
     }
 }
 
-/// Behaviour 38: a question that is younger than the request's version.
+/// Behaviour 38: a question that is younger than the request's version, or that nobody knows.
 const fn check_version(timestamp: i64, api_version: i16) -> Result<(), ErrorCode> {
     let since = match timestamp {
+        0.. | LATEST | EARLIEST => return Ok(()),
         MAX_TIMESTAMP => MAX_TIMESTAMP_SINCE,
         EARLIEST_LOCAL => EARLIEST_LOCAL_SINCE,
         LATEST_TIERED => LATEST_TIERED_SINCE,
         EARLIEST_PENDING_UPLOAD => EARLIEST_PENDING_UPLOAD_SINCE,
-        _ => return Ok(()),
+        _ => i16::MAX,
     };
     if api_version < since { Err(ErrorCode::UnsupportedVersion) } else { Ok(()) }
 }
@@ -235,7 +236,7 @@ mod tests {
         let node = TestNode::new(&[("t", 2, &[])]).await;
         // The records of a batch are a millisecond apart.
         node.produce("t", 0, batch(&["a", "b", "c"])).await;
-        for version in 1..=10 {
+        for version in 1..=11 {
             let ends = list(&node, version, &[("t", 0, LATEST), ("t", 9, LATEST)]).await;
             assert_eq!(ends, [(0, -1, 3), (3, -1, -1)], "version {version}");
         }
@@ -249,6 +250,8 @@ mod tests {
         assert_eq!(ask(LATEST_TIERED).await, (0, -1, -1));
         assert_eq!(ask(MAX_TIMESTAMP).await, (0, START + 2, 2));
         assert_eq!(ask(EARLIEST_PENDING_UPLOAD).await.0, 35);
+        let pending = list(&node, 11, &[("t", 0, EARLIEST_PENDING_UPLOAD)]).await;
+        assert_eq!(pending, [(0, -1, -1)], "nothing is ever uploaded");
         assert_eq!(list(&node, 9, &[("t", 1, MAX_TIMESTAMP)]).await, [(0, -1, -1)], "empty");
         node.partition("t", 0).replica.delete_records(Offset::new(2)).await.unwrap();
         assert_eq!(ask(EARLIEST).await, (0, -1, 2));
@@ -265,7 +268,7 @@ mod tests {
 
     #[test]
     fn questions_need_the_version_that_brought_them() {
-        for (timestamp, since) in [(-3, 7), (-4, 8), (-5, 9), (-6, 11)] {
+        for (timestamp, since) in [(-3, 7), (-4, 8), (-5, 9), (-6, 11), (-7, i16::MAX)] {
             assert_eq!(
                 check_version(timestamp, since - 1),
                 Err(ErrorCode::UnsupportedVersion),

@@ -17,8 +17,11 @@ import org.apache.kafka.common.compress.Compression;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.message.ApiMessageType;
+import org.apache.kafka.common.message.DescribeLogDirsResponseData;
 import org.apache.kafka.common.message.FetchResponseData;
+import org.apache.kafka.common.message.ListOffsetsResponseData;
 import org.apache.kafka.common.message.RequestHeaderData;
+import org.apache.kafka.common.protocol.Message;
 import org.apache.kafka.common.protocol.MessageUtil;
 import org.apache.kafka.common.protocol.types.BoundField;
 import org.apache.kafka.common.protocol.types.RawTaggedField;
@@ -49,6 +52,36 @@ class Generate {
             out.println("# version, body");
             for (short version = 4; version <= 18; version++) fetchResponse(version, out);
         }
+        try (PrintWriter out = new PrintWriter(dir.resolve("newer_responses.hex").toFile())) {
+            out.println("# API key, version, body");
+            newerResponses(out);
+        }
+    }
+
+    /** Versions that the codec crate lacks: an answer of each, with two of everything. */
+    static void newerResponses(PrintWriter out) {
+        var listed = new ListOffsetsResponseData.ListOffsetsPartitionResponse()
+            .setPartitionIndex(1).setErrorCode((short) 6).setTimestamp(1000).setOffset(77)
+            .setLeaderEpoch(3);
+        var listedTopic = new ListOffsetsResponseData.ListOffsetsTopicResponse()
+            .setName("topic").setPartitions(List.of(listed, listed.duplicate()));
+        response(2, 11, out, new ListOffsetsResponseData().setThrottleTimeMs(5)
+            .setTopics(List.of(listedTopic, listedTopic.duplicate())));
+
+        var held = new DescribeLogDirsResponseData.DescribeLogDirsPartition()
+            .setPartitionIndex(1).setPartitionSize(1000).setOffsetLag(7).setIsFutureKey(true);
+        var heldTopic = new DescribeLogDirsResponseData.DescribeLogDirsTopic()
+            .setName("topic").setPartitions(List.of(held, held.duplicate()));
+        var directory = new DescribeLogDirsResponseData.DescribeLogDirsResult()
+            .setErrorCode((short) 56).setLogDir("/data").setTotalBytes(4000).setUsableBytes(3000)
+            .setTopics(List.of(heldTopic, heldTopic.duplicate()));
+        response(35, 5, out, new DescribeLogDirsResponseData().setThrottleTimeMs(5)
+            .setErrorCode((short) 31).setResults(List.of(directory, directory.duplicate())));
+    }
+
+    static void response(int key, int version, PrintWriter out, Message message) {
+        ByteBuffer body = MessageUtil.toByteBufferAccessor(message, (short) version).buffer();
+        out.println(key + " " + version + " " + hex(body));
     }
 
     static void requests(ApiMessageType api, PrintWriter out) {

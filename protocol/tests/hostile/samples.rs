@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages as m;
-use kafka_protocol::protocol::{Encodable, StrBytes, encode_request_header_into_buffer};
+use kafka_protocol::protocol::{Encodable, Message, StrBytes, encode_request_header_into_buffer};
 use protocol::api::ApiSpec;
 use uuid::Uuid;
 
@@ -63,7 +63,9 @@ fn encode(key: i16, version: i16, fill: Fill, message: &dyn Fn(Fill, i16, &mut B
     frame.freeze()
 }
 
-fn put(message: &impl Encodable, version: i16, out: &mut BytesMut) {
+/// In the codec's last version, where ours goes beyond it without a change to the request.
+fn put<M: Encodable + Message>(message: &M, version: i16, out: &mut BytesMut) {
+    let version = version.min(M::VERSIONS.max);
     message.encode(out, version).expect("a sample holds what its version has");
 }
 

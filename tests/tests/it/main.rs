@@ -18,3 +18,4 @@ mod produce;
 mod retention;
 mod shipper;
 mod tools;
+mod versions;

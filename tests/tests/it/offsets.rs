@@ -1,18 +1,23 @@
 //! Looking offsets up: by name, by time, and by leader epoch.
 
+use bytes::Buf;
 use harness::batch::{ANONYMOUS, batch, batch_of, record};
 use harness::calls::topic_name;
 use harness::codes;
 use harness::deadline::now_ms;
 use harness::node::Node;
 use harness::target::{Target, unique_topic};
-use harness::wire::Connection;
+use harness::wire::{Connection, encode};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::list_offsets_response::ListOffsetsPartitionResponse;
 use kafka_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use kafka_protocol::messages::offset_for_leader_epoch_response::EpochEndOffset;
-use kafka_protocol::messages::{ListOffsetsRequest, OffsetForLeaderEpochRequest};
+use kafka_protocol::messages::{
+    ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest,
+};
+use kafka_protocol::protocol::Decodable;
 
 /// The names of offsets, as the timestamp field carries them.
 const LATEST: i64 = -1;
@@ -89,6 +94,22 @@ fn times_that_go_back() {
     assert_eq!((latest.offset, latest.timestamp), (3, base + 900));
 }
 
+/// A question in version 11, which the codec lacks: its bytes are those of version 10.
+fn ask_v11(connection: &mut Connection, topic: &str, name: i64) -> ListOffsetsPartitionResponse {
+    let asked = ListOffsetsPartition::default().with_timestamp(name);
+    let topic =
+        ListOffsetsTopic::default().with_name(topic_name(topic)).with_partitions(vec![asked]);
+    let request =
+        ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);
+    let mut frame = encode(10, 7, &request);
+    frame[2..4].copy_from_slice(&11_i16.to_be_bytes());
+    connection.send_frame(&frame);
+    let mut answer = connection.receive_frame().expect("an answer");
+    answer.advance(size_of::<i32>() + 1); // correlation id, no tagged fields
+    let mut answer = ListOffsetsResponse::decode(&mut answer, 10).expect("a body as of version 10");
+    answer.topics.remove(0).partitions.remove(0)
+}
+
 /// Behaviour 38.
 #[test]
 fn names_need_their_version() {
@@ -108,6 +129,11 @@ fn names_need_their_version() {
     assert_eq!(offset(MAX_TIMESTAMP), (5, first_ms + 5000));
     assert_eq!(offset(EARLIEST_LOCAL).0, 1, "without tiers, what is earliest");
     assert_eq!(offset(LATEST_TIERED).0, -1, "without tiers, none");
+    let pending = ask_v11(&mut connection, &topic, EARLIEST_PENDING_UPLOAD);
+    assert_eq!((pending.error_code, pending.offset), (codes::NONE, -1), "without tiers, none");
+    assert_eq!(ask_v11(&mut connection, &topic, LATEST).offset, 6);
+    let unknown = connection.list_offset(10, &topic, 0, -7);
+    assert_eq!(unknown.error_code, codes::UNSUPPORTED_VERSION, "no such name");
 
     let twice = ListOffsetsPartition::default().with_timestamp(LATEST);
     let asked = ListOffsetsTopic::default()
