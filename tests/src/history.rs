@@ -13,6 +13,8 @@
 //! It never asks a broker anything. Producers must be idempotent and topics neither compacted nor
 //! trimmed, or the rules do not hold.
 
+pub mod groups;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::{self, Display, Formatter};
 
