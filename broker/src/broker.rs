@@ -7,6 +7,7 @@ use protocol::types::BrokerId;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::fetch_session::FetchSessions;
+use crate::groups::Groups;
 use crate::partitions::Partitions;
 use crate::read_pool::ReadPool;
 use crate::response_memory::ResponseMemory;
@@ -22,6 +23,8 @@ pub(crate) struct Broker {
     pub(crate) cluster: Arc<Cluster>,
     /// Partitions that this broker keeps.
     pub(crate) partitions: Arc<Partitions>,
+    /// Groups that this broker coordinates.
+    pub(crate) groups: Groups,
     /// Incremental fetch sessions.
     pub(crate) fetch_sessions: FetchSessions,
     /// For reads that wait for the disk.

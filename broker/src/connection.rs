@@ -21,6 +21,7 @@ mod responses;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -114,8 +115,8 @@ pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     /// Through which listener it came.
     pub(crate) listener: Arc<Listener>,
-    /// The client's address, for the log.
-    pub(crate) peer: String,
+    /// The client's address.
+    pub(crate) peer: SocketAddr,
     /// Which connection of this process's life.
     pub(crate) id: u64,
 }
@@ -125,7 +126,7 @@ struct Client {
     /// Bytes are written through it. Dropping it ends the connection for the client, too.
     stream: OwnedWriteHalf,
     listener: Arc<Listener>,
-    peer: String,
+    peer: SocketAddr,
     id: u64,
 }
 
@@ -318,6 +319,7 @@ impl Reader<'_> {
             listener: Arc::clone(&self.client.listener),
             principal: Arc::clone(&self.shared.anonymous),
             client_id: header.client_id.clone(),
+            client_address: self.client.peer.ip().to_canonical(),
             connection_id: self.client.id,
             api_version: header.api_version,
             correlation_id: header.correlation_id,
@@ -331,18 +333,18 @@ impl Reader<'_> {
 async fn conclude(shared: &Shared, client: &Client, end: ReadEnd) {
     let Client { stream, peer, listener, id } = client;
     match end {
-        ReadEnd::Closed => debug!(peer, connection = id, "the client closed the connection"),
-        ReadEnd::ClosedMidFrame => debug!(peer, connection = id, "the client left within a frame"),
-        ReadEnd::Idle => debug!(peer, connection = id, "closed an idle connection"),
-        ReadEnd::Stalled => debug!(peer, connection = id, "a frame did not become whole in time"),
-        ReadEnd::Failed(error) => debug!(peer, connection = id, %error, "the socket failed"),
+        ReadEnd::Closed => debug!(%peer, connection = id, "the client closed the connection"),
+        ReadEnd::ClosedMidFrame => debug!(%peer, connection = id, "the client left within a frame"),
+        ReadEnd::Idle => debug!(%peer, connection = id, "closed an idle connection"),
+        ReadEnd::Stalled => debug!(%peer, connection = id, "a frame did not become whole in time"),
+        ReadEnd::Failed(error) => debug!(%peer, connection = id, %error, "the socket failed"),
         ReadEnd::Refused(refusal) => {
             shared.metrics.refused();
-            shared.warnings.log(&refusal, &listener.name, peer);
+            shared.warnings.log(&refusal, &listener.name, &peer.to_string());
             if let Some(farewell) = refusal.farewell(&shared.http_address)
                 && let Err(error) = send_farewell(stream.as_ref(), farewell).await
             {
-                debug!(peer, connection = id, %error, "the client did not take the hint");
+                debug!(%peer, connection = id, %error, "the client did not take the hint");
             }
         }
     }
@@ -353,13 +355,13 @@ fn log_write_end(client: &Client, end: WriteEnd) {
     match end {
         WriteEnd::Finished | WriteEnd::Stopped => {}
         WriteEnd::Closed(reason) => {
-            debug!(peer, connection = id, reason, "a handler closed the connection");
+            debug!(%peer, connection = id, reason, "a handler closed the connection");
         }
         WriteEnd::Encode(error) => {
-            error!(peer, connection = id, %error, "a response cannot be encoded");
+            error!(%peer, connection = id, %error, "a response cannot be encoded");
         }
         WriteEnd::Send(error) => {
-            debug!(peer, connection = id, %error, "responses cannot be sent");
+            debug!(%peer, connection = id, %error, "responses cannot be sent");
         }
     }
 }

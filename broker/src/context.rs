@@ -1,5 +1,6 @@
 //! What every handler knows about the request that it serves.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use kafka_protocol::protocol::StrBytes;
@@ -24,6 +25,8 @@ pub(crate) struct RequestContext {
     pub(crate) principal: Arc<str>,
     /// What the client calls itself: pins the request's frame, so it must not outlive the request.
     pub(crate) client_id: Option<StrBytes>,
+    /// From where it was sent.
+    pub(crate) client_address: IpAddr,
     /// Which connection of this process's life.
     pub(crate) connection_id: u64,
     /// Version of the API.

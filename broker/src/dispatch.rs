@@ -68,5 +68,17 @@ pub(crate) fn dispatch(broker: &Arc<Broker>, context: &RequestContext, request: 
         Request::FindCoordinator(request) => {
             handlers::find_coordinator::handle(broker, context, request)
         }
+        Request::OffsetCommit(request) => handlers::offset_commit::handle(broker, context, request),
+        Request::OffsetFetch(request) => handlers::offset_fetch::handle(broker, context, request),
+        Request::JoinGroup(request) => handlers::join_group::handle(broker, context, request),
+        Request::Heartbeat(request) => handlers::heartbeat::handle(broker, context, request),
+        Request::LeaveGroup(request) => handlers::leave_group::handle(broker, context, request),
+        Request::SyncGroup(request) => handlers::sync_group::handle(broker, context, request),
+        Request::DescribeGroups(request) => {
+            handlers::describe_groups::handle(broker, context, request)
+        }
+        Request::ListGroups(request) => handlers::list_groups::handle(broker, context, request),
+        Request::DeleteGroups(request) => handlers::delete_groups::handle(broker, context, request),
+        Request::OffsetDelete(request) => handlers::offset_delete::handle(broker, context, request),
     }
 }

@@ -14,6 +14,8 @@ use storage::validate::BatchRejection;
 
 use crate::cluster::error::ChangeError;
 use crate::cluster::outcome::Refusal;
+use crate::groups::effects::GroupError;
+use crate::groups::owner::Unavailable;
 use crate::partition::epochs::EpochRefusal;
 use crate::partitions::LookupError;
 use crate::settings::SettingError;
@@ -99,6 +101,34 @@ pub(crate) const fn topic_name(error: &TopicNameError) -> ErrorCode {
         | TopicNameError::Dots
         | TopicNameError::TooLong(_)
         | TopicNameError::Illegal(_) => ErrorCode::InvalidTopic,
+    }
+}
+
+/// Groups that cannot be served here at the moment. Clients look for the coordinator again, or wait.
+pub(crate) const fn unavailable(error: Unavailable) -> ErrorCode {
+    match error {
+        Unavailable::NotHere => ErrorCode::NotCoordinator,
+        Unavailable::Loading => ErrorCode::CoordinatorLoadInProgress,
+        Unavailable::Blocked => ErrorCode::CoordinatorNotAvailable,
+    }
+}
+
+/// What a group refuses.
+pub(crate) const fn group(error: GroupError) -> ErrorCode {
+    match error {
+        GroupError::UnknownMember => ErrorCode::UnknownMemberId,
+        GroupError::IllegalGeneration => ErrorCode::IllegalGeneration,
+        GroupError::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+        GroupError::InconsistentProtocol => ErrorCode::InconsistentGroupProtocol,
+        GroupError::FencedInstance => ErrorCode::FencedInstanceId,
+        GroupError::MemberIdRequired => ErrorCode::MemberIdRequired,
+        GroupError::Full => ErrorCode::GroupMaxSizeReached,
+        GroupError::SessionTimeout => ErrorCode::InvalidSessionTimeout,
+        GroupError::UnknownGroup => ErrorCode::GroupIdNotFound,
+        GroupError::NotEmpty => ErrorCode::NonEmptyGroup,
+        GroupError::Subscribed => ErrorCode::GroupSubscribedToTopic,
+        // As Kafka answers when its log refuses the group's record for its size.
+        GroupError::TooLarge => ErrorCode::UnknownServerError,
     }
 }
 

@@ -1,9 +1,21 @@
-//! Consumer groups: the coordinator.
+//! Groups: the coordinator.
 //!
-//! `classic` and `offsets` decide for one group, `shard` keeps the groups of one partition of
-//! `__consumer_offsets`; all of them are pure. Nothing of this is reachable by a request yet.
+//! ```text
+//!   request ─> coordinator ─> owner of one partition ─> shard ─> one group: members, offsets
+//!              (which one)    (lock, log, waiting)       └──────── pure: decides only ──────┘
+//! ```
+//! A group belongs to the partition of `__consumer_offsets` that its id hashes to, as in Kafka. What is
+//! durable of it is what that partition's log says; the rest (who is joining, whose session runs until
+//! when) begins anew when the log is read again, and members come back by themselves.
 
+pub(crate) mod after_commit;
 pub(crate) mod classic;
+pub(crate) mod coordinator;
 pub(crate) mod effects;
+mod load;
 pub(crate) mod offsets;
+pub(crate) mod owner;
+pub(crate) mod replay;
 pub(crate) mod shard;
+
+pub(crate) use self::coordinator::Groups;

@@ -33,6 +33,7 @@ use crate::connection::{Limits, Shared};
 use crate::context::Listener;
 use crate::dispatch::Dispatcher;
 use crate::fetch_session::FetchSessions;
+use crate::groups::Groups;
 use crate::http::{self, Health, Observed, Phase};
 use crate::metrics::EdgeMetrics;
 use crate::partition_metrics::PartitionMetrics;
@@ -44,6 +45,7 @@ use crate::resources::{Descriptors, data_dir_config};
 use crate::response_memory::{RESPONSE_BYTES_MAX, ResponseMemory};
 use crate::retention;
 use crate::server::{BoundPort, ConnectionLimits, Server};
+use crate::settings::BrokerSettings;
 
 /// The id of a broker that was not given one.
 const DEFAULT_BROKER_ID: BrokerId = BrokerId::new(1);
@@ -168,11 +170,13 @@ async fn start_on(
     let interval = settings.retention_check_interval;
     background.spawn(retention::run(Arc::clone(&partitions), Arc::clone(&clock), interval));
 
+    let cluster = Arc::new(cluster);
     let broker = Arc::new(Broker {
         broker_id,
+        groups: groups(&cluster, &partitions, &clock, &settings),
         fetch_sessions: FetchSessions::new(settings.max_fetch_sessions),
         settings,
-        cluster: Arc::new(cluster),
+        cluster,
         partitions,
         read_pool: ReadPool::new(READ_THREADS).map_err(StartError::Thread)?,
         response_memory: ResponseMemory::new(RESPONSE_BYTES_MAX),
@@ -199,6 +203,19 @@ async fn start_on(
     });
     health.enter(Phase::Serving);
     Ok(Running { broker, data_dir, health, server, background, listeners, http: http_address })
+}
+
+fn groups(
+    cluster: &Arc<Cluster>,
+    partitions: &Arc<Partitions>,
+    clock: &Arc<dyn Clock>,
+    settings: &BrokerSettings,
+) -> Groups {
+    let (cluster, partitions, clock) =
+        (Arc::clone(cluster), Arc::clone(partitions), Arc::clone(clock));
+    let groups = Groups::new(cluster, partitions, clock, settings.groups.clone());
+    groups.load();
+    groups
 }
 
 async fn open_data_dir(config: &Config, descriptors: Descriptors) -> Result<DataDir, StartError> {

@@ -192,7 +192,7 @@ impl Inner {
         let connection = Connection {
             stream,
             listener: Arc::clone(listener),
-            peer: peer.to_string(),
+            peer,
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
         };
         let served = serve(Arc::clone(&self.shared), connection, self.draining.subscribe());

@@ -7,6 +7,7 @@
 
 mod broker;
 pub(crate) mod describe;
+mod group;
 mod lookup;
 mod parse;
 mod row;
@@ -14,6 +15,7 @@ mod table;
 mod topic;
 
 pub(crate) use broker::BrokerSettings;
+pub(crate) use group::GroupSettings;
 pub(crate) use lookup::Values;
 pub(crate) use parse::items;
 pub(crate) use row::{Kind, Setting, Update};

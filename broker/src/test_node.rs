@@ -3,6 +3,7 @@
 //! Everything below the handlers is real: the metadata group, partitions, replicas, logs, the
 //! flusher's fsync. Only the wall clock is the test's own.
 
+use std::net::Ipv4Addr;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -29,6 +30,7 @@ use crate::cluster::controller::{Layout, TopicSpec};
 use crate::cluster::{Cluster, ClusterParts};
 use crate::context::{Listener, RequestContext};
 use crate::fetch_session::FetchSessions;
+use crate::groups::Groups;
 use crate::handlers;
 use crate::partition::Partition;
 use crate::partitions::Partitions;
@@ -117,8 +119,15 @@ impl TestNode {
         let cluster = Arc::new(Cluster::start(parts).await.unwrap());
         create(&cluster, topics).await;
         let clock = Arc::new(TestClock { now: AtomicI64::new(START) });
+        let groups = Groups::new(
+            cluster.clone(),
+            partitions.clone(),
+            clock.clone(),
+            settings.groups.clone(),
+        );
         let broker = Arc::new(Broker {
             broker_id,
+            groups,
             settings,
             cluster,
             partitions,
@@ -161,6 +170,7 @@ impl TestNode {
             }),
             principal: "User:ANONYMOUS".into(),
             client_id: None,
+            client_address: Ipv4Addr::LOCALHOST.into(),
             connection_id: 1,
             api_version,
             correlation_id: 42,

@@ -1,6 +1,7 @@
 //! Texts and numbers of ours in the codec's types. Copies: a response never pins a request's frame.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use kafka_protocol::messages as m;
 use kafka_protocol::protocol::StrBytes;
@@ -9,6 +10,11 @@ use protocol::types::BrokerId;
 /// A text.
 pub(crate) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
+}
+
+/// A text of a request that outlives it: a slice would pin the request's frame.
+pub(crate) fn shared(text: &str) -> Arc<str> {
+    Arc::from(text)
 }
 
 /// An error's sentence may repeat what a client sent; the wire has room for 32,767 bytes.

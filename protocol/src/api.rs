@@ -52,6 +52,8 @@ impl ApiSpec {
 pub const API_VERSIONS: i16 = 18;
 
 const MIB: usize = 1 << 20;
+/// For APIs that have no version with compact lengths.
+const NEVER: i16 = i16::MAX;
 
 /// A row of the table. Frames hold names and numbers, so `mib` is far above what a client sends.
 const fn api(
@@ -89,7 +91,15 @@ pub const SERVED: &[ApiSpec] = &[
     api(1, "Fetch", (4, 18), 12, 8, &requests::FETCH),
     api(2, "ListOffsets", (1, 11), 6, 8, &requests::LIST_OFFSETS),
     api(3, "Metadata", (0, 13), 9, 4, &requests::METADATA),
+    api(8, "OffsetCommit", (2, 9), 8, 4, &requests::OFFSET_COMMIT),
+    api(9, "OffsetFetch", (1, 9), 6, 4, &requests::OFFSET_FETCH),
     api(10, "FindCoordinator", (0, 6), 3, 1, &requests::FIND_COORDINATOR),
+    api(11, "JoinGroup", (0, 9), 6, 8, &requests::JOIN_GROUP),
+    api(12, "Heartbeat", (0, 4), 4, 1, &requests::HEARTBEAT),
+    api(13, "LeaveGroup", (0, 5), 4, 1, &requests::LEAVE_GROUP),
+    api(14, "SyncGroup", (0, 5), 4, 8, &requests::SYNC_GROUP),
+    api(15, "DescribeGroups", (0, 6), 5, 4, &requests::DESCRIBE_GROUPS),
+    api(16, "ListGroups", (0, 5), 3, 1, &requests::LIST_GROUPS),
     api(API_VERSIONS, "ApiVersions", (0, 4), 3, 1, &requests::API_VERSIONS),
     api(19, "CreateTopics", (2, 7), 5, 4, &requests::CREATE_TOPICS),
     api(20, "DeleteTopics", (1, 6), 4, 4, &requests::DELETE_TOPICS),
@@ -100,7 +110,9 @@ pub const SERVED: &[ApiSpec] = &[
     api(33, "AlterConfigs", (0, 2), 2, 4, &requests::ALTER_CONFIGS),
     api(35, "DescribeLogDirs", (1, 5), 2, 4, &requests::DESCRIBE_LOG_DIRS),
     api(37, "CreatePartitions", (0, 3), 2, 4, &requests::CREATE_PARTITIONS),
+    api(42, "DeleteGroups", (0, 2), 2, 4, &requests::DELETE_GROUPS),
     api(44, "IncrementalAlterConfigs", (0, 1), 1, 4, &requests::INCREMENTAL_ALTER_CONFIGS),
+    api(47, "OffsetDelete", (0, 0), NEVER, 4, &requests::OFFSET_DELETE),
     api(60, "DescribeCluster", (0, 2), 0, 1, &requests::DESCRIBE_CLUSTER),
     api(74, "ListConfigResources", (0, 1), 0, 1, &requests::LIST_CONFIG_RESOURCES),
     api(75, "DescribeTopicPartitions", (0, 0), 0, 4, &requests::DESCRIBE_TOPIC_PARTITIONS),

@@ -37,6 +37,16 @@ pub enum Response {
     DescribeLogDirs(m::DescribeLogDirsResponse),
     ListConfigResources(m::ListConfigResourcesResponse),
     FindCoordinator(m::FindCoordinatorResponse),
+    OffsetCommit(m::OffsetCommitResponse),
+    OffsetFetch(m::OffsetFetchResponse),
+    JoinGroup(m::JoinGroupResponse),
+    Heartbeat(m::HeartbeatResponse),
+    LeaveGroup(m::LeaveGroupResponse),
+    SyncGroup(m::SyncGroupResponse),
+    DescribeGroups(m::DescribeGroupsResponse),
+    ListGroups(m::ListGroupsResponse),
+    DeleteGroups(m::DeleteGroupsResponse),
+    OffsetDelete(m::OffsetDeleteResponse),
 }
 
 /// A field is set that the version cannot carry: a bug of the handler.
@@ -58,7 +68,15 @@ impl Response {
             Self::Produce(message) => head.frame(0, message),
             Self::ListOffsets(message) => head.frame(2, message),
             Self::Metadata(message) => head.frame(3, message),
+            Self::OffsetCommit(message) => head.frame(8, message),
+            Self::OffsetFetch(message) => head.frame(9, message),
             Self::FindCoordinator(message) => head.frame(10, message),
+            Self::JoinGroup(message) => head.frame(11, message),
+            Self::Heartbeat(message) => head.frame(12, message),
+            Self::LeaveGroup(message) => head.frame(13, message),
+            Self::SyncGroup(message) => head.frame(14, message),
+            Self::DescribeGroups(message) => head.frame(15, message),
+            Self::ListGroups(message) => head.frame(16, message),
             Self::ApiVersions(message) => head.frame(api::API_VERSIONS, message),
             Self::CreateTopics(message) => head.frame(19, message),
             Self::DeleteTopics(message) => head.frame(20, message),
@@ -69,7 +87,9 @@ impl Response {
             Self::AlterConfigs(message) => head.frame(33, message),
             Self::DescribeLogDirs(message) => head.frame(35, message),
             Self::CreatePartitions(message) => head.frame(37, message),
+            Self::DeleteGroups(message) => head.frame(42, message),
             Self::IncrementalAlterConfigs(message) => head.frame(44, message),
+            Self::OffsetDelete(message) => head.frame(47, message),
             Self::DescribeCluster(message) => head.frame(60, message),
             Self::ListConfigResources(message) => head.frame(74, message),
             Self::DescribeTopicPartitions(message) => head.frame(75, message),
@@ -172,7 +192,15 @@ mod tests {
         check(0, Response::Produce);
         check(2, Response::ListOffsets);
         check(3, Response::Metadata);
+        check(8, Response::OffsetCommit);
+        check(9, Response::OffsetFetch);
         check(10, Response::FindCoordinator);
+        check(11, Response::JoinGroup);
+        check(12, Response::Heartbeat);
+        check(13, Response::LeaveGroup);
+        check(14, Response::SyncGroup);
+        check(15, Response::DescribeGroups);
+        check(16, Response::ListGroups);
         check(18, Response::ApiVersions);
         check(19, Response::CreateTopics);
         check(20, Response::DeleteTopics);
@@ -183,7 +211,9 @@ mod tests {
         check(33, Response::AlterConfigs);
         check(35, Response::DescribeLogDirs);
         check(37, Response::CreatePartitions);
+        check(42, Response::DeleteGroups);
         check(44, Response::IncrementalAlterConfigs);
+        check(47, Response::OffsetDelete);
         check(60, Response::DescribeCluster);
         check(74, Response::ListConfigResources);
         check(75, Response::DescribeTopicPartitions);

@@ -63,7 +63,7 @@ impl Client {
                 advertised_host: "localhost".to_owned(),
                 advertised_port: 9092,
             }),
-            peer: peer.to_string(),
+            peer,
             id: 1,
         };
         let stop = watch::Sender::new(false);

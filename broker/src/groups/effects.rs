@@ -43,6 +43,9 @@ pub(crate) enum GroupError {
     /// It has members.
     #[error("the group is not empty")]
     NotEmpty,
+    /// What is to be stored of the group is larger than the log can take.
+    #[error("the group's assignments are too large to be stored")]
+    TooLarge,
     /// Its members read the topic.
     #[error("the group is subscribed to the topic")]
     Subscribed,
@@ -109,6 +112,8 @@ pub(crate) enum Timer {
     Join,
     /// The members of a new generation, who have until then to ask for their assignment.
     Sync,
+    /// What the group has committed, some of which may be too old.
+    Expiry,
 }
 
 /// What one event brought about, to be done in this order: the records appended, the timers set. The

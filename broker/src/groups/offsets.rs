@@ -17,6 +17,11 @@ impl GroupOffsets {
         self.topics.is_empty()
     }
 
+    /// For how many partitions there are any.
+    pub(crate) fn len(&self) -> usize {
+        self.topics.values().map(BTreeMap::len).sum()
+    }
+
     /// Takes what a record of the log says; `None` forgets.
     pub(crate) fn apply(&mut self, key: &OffsetKey, value: Option<CommittedOffset>) {
         match value {
@@ -81,21 +86,26 @@ pub(crate) struct Expiry {
     pub(crate) now_ms: i64,
     /// `offsets.retention.minutes`, in milliseconds.
     pub(crate) retention_ms: i64,
-    /// Since when the group has had no members; `None` while it has some, or never had.
+    /// Whether the group has members.
+    pub(crate) has_members: bool,
+    /// Since when it is in its state; `None` if it never had members.
     pub(crate) empty_since_ms: Option<i64>,
 }
 
 impl Expiry {
-    /// Whether `value` has had its time. Of a group that never had members each commit counts by
-    /// itself; of one that had, all live as long as it is not empty, and then from that moment on.
+    /// When `value` has had its time; milliseconds since 1970. Without members a commit counts from
+    /// the moment that the last of them left, or from itself if that is later. With members, for the
+    /// topics that they no longer read, from itself.
+    pub(crate) fn over_at(&self, value: &CommittedOffset) -> i64 {
+        value.expires_at.unwrap_or_else(|| {
+            let empty_since = self.empty_since_ms.filter(|_| !self.has_members).unwrap_or(0);
+            empty_since.max(value.committed_at).saturating_add(self.retention_ms)
+        })
+    }
+
+    /// Whether `value` has had its time.
     pub(crate) fn is_over(&self, value: &CommittedOffset) -> bool {
-        match value.expires_at {
-            Some(expires_at) => expires_at <= self.now_ms,
-            None => {
-                let since = self.empty_since_ms.unwrap_or(0).max(value.committed_at);
-                since.saturating_add(self.retention_ms) <= self.now_ms
-            }
-        }
+        self.over_at(value) <= self.now_ms
     }
 }
 
@@ -132,11 +142,18 @@ mod tests {
 
     #[test]
     fn commits_expire_from_the_moment_the_group_is_empty() {
-        let expiry = |empty_since_ms| Expiry { now_ms: 1000, retention_ms: 100, empty_since_ms };
+        let at = |has_members, empty_since_ms| Expiry {
+            now_ms: 1000,
+            retention_ms: 100,
+            has_members,
+            empty_since_ms,
+        };
+        let expiry = |empty_since_ms| at(false, empty_since_ms);
         assert!(expiry(None).is_over(&committed(1, 900)));
         assert!(!expiry(None).is_over(&committed(1, 901)));
         assert!(!expiry(Some(950)).is_over(&committed(1, 10)));
         assert!(expiry(Some(900)).is_over(&committed(1, 10)));
+        assert!(at(true, Some(990)).is_over(&committed(1, 10)), "a topic that is no longer read");
         let dated = CommittedOffset { expires_at: Some(2000), ..committed(1, 10) };
         assert!(!expiry(Some(0)).is_over(&dated));
     }

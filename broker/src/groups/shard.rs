@@ -1,18 +1,25 @@
 //! The groups whose state one partition of `__consumer_offsets` holds. Pure: what is to be written,
-//! answered and waited for comes back as [`Effects`].
+//! answered and waited for comes back as [`Effects`], or as records that the caller appends first.
 //!
-//! What is durable changes in memory only as a record says that goes to the log with it, so that a
-//! replay of the log gives the same. Groups that hold nothing any more are dropped, with a tombstone.
+//! Two ways to change what is durable, so that memory is never behind the log and nothing is told
+//! that the log does not have:
+//! - members change in memory, and the records that say so come back with the answers that must wait
+//!   for them;
+//! - commits and deletions come back as records, and change memory once the log has taken them
+//!   ([`Shard::apply`]). A full disk refuses them without a trace.
+//!
+//! Either way a replay of the log gives the same. No timer looks at more than one group.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use protocol::group_record::{ClassicGeneration, CommittedOffset, GroupRecord, OffsetKey};
+use protocol::group_record::{CommittedOffset, GroupRecord, OffsetKey};
 
 use super::classic::{ClassicGroup, JoinRequest, Limits, Phase, SyncRequest, Times};
 use super::effects::{Effects, GroupError, Timer};
 use super::offsets::{Expiry, GroupOffsets};
+use super::replay::Replay;
 
 /// One group.
 #[derive(Debug)]
@@ -21,41 +28,49 @@ pub(crate) struct Group {
     pub(crate) classic: ClassicGroup,
     /// What it has committed.
     pub(crate) offsets: GroupOffsets,
+    /// When it is looked at next, to forget what is too old.
+    expiry_at: Option<Instant>,
 }
 
-/// What a replay has found of one group.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct StoredGroup {
-    pub(crate) generation: Option<ClassicGeneration>,
-    pub(crate) offsets: GroupOffsets,
-}
-
-/// Collects what the log says, record by record.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Replay {
-    pub(crate) groups: HashMap<Arc<str>, StoredGroup>,
-}
-
-impl Replay {
-    /// Takes the next record.
-    pub(crate) fn apply(&mut self, record: GroupRecord) {
-        let name = Arc::clone(record.group());
-        let group = self.groups.entry(Arc::clone(&name)).or_default();
-        match record {
-            GroupRecord::Offset(key, value) => group.offsets.apply(&key, value),
-            GroupRecord::ClassicGroup(_, value) => group.generation = value,
-            // Of the consumer protocol, which has no members here yet.
-            GroupRecord::ConsumerGroup(..)
-            | GroupRecord::Member(..)
-            | GroupRecord::TargetEpoch(..)
-            | GroupRecord::Target(..)
-            | GroupRecord::Current(..)
-            | GroupRecord::Regex(..) => {}
-        }
-        if *group == StoredGroup::default() {
-            self.groups.remove(&name);
-        }
+impl Group {
+    fn new(name: &Arc<str>) -> Self {
+        let classic = ClassicGroup::new(Arc::clone(name));
+        Self { classic, offsets: GroupOffsets::default(), expiry_at: None }
     }
+
+    /// Whether it holds nothing, and no record of it is in the log.
+    fn is_void(&self) -> bool {
+        self.classic.is_void() && self.offsets.is_empty() && self.expiry_at.is_none()
+    }
+
+    fn expiry(&self, wall_ms: i64, retention_ms: i64) -> Expiry {
+        let has_members = self.classic.phase != Phase::Empty;
+        let empty_since_ms = Some(self.classic.phase_since).filter(|since| *since >= 0);
+        Expiry { now_ms: wall_ms, retention_ms, has_members, empty_since_ms }
+    }
+}
+
+/// What the settings say of all groups.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// Bounds for members.
+    pub(crate) limits: Limits,
+    /// How long commits outlive their group's members, in milliseconds.
+    pub(crate) retention_ms: i64,
+    /// How long a group that holds nothing is still shown.
+    pub(crate) idle_kept: Duration,
+}
+
+/// What becomes of one part of a request.
+pub(crate) type Verdict = Result<(), GroupError>;
+
+/// A time that has come.
+#[derive(Debug)]
+pub(crate) enum Due {
+    /// For a group's members.
+    Members(Arc<str>, Timer),
+    /// To forget what is too old.
+    Expiry(Arc<str>),
 }
 
 /// The groups of one partition.
@@ -64,23 +79,24 @@ pub(crate) struct Shard {
     groups: HashMap<Arc<str>, Group>,
     /// The earliest first. A time that is no longer meant is found out when it comes.
     wakes: BTreeSet<(Instant, Arc<str>, Timer)>,
-    limits: Limits,
+    terms: Terms,
 }
 
 impl Shard {
-    /// The groups that a replay has found; their members' sessions begin at `now`.
-    pub(crate) fn new(replay: Replay, limits: Limits, now: Instant) -> Self {
-        let mut shard = Self { groups: HashMap::new(), wakes: BTreeSet::new(), limits };
+    /// The groups that a replay has found; their members' sessions begin now.
+    pub(crate) fn new(replay: Replay, terms: Terms, at: Times) -> Self {
+        let mut shard = Self { groups: HashMap::new(), wakes: BTreeSet::new(), terms };
         for (name, stored) in replay.groups {
             let mut effects = Effects::default();
-            let classic = match &stored.generation {
-                Some(generation) => {
-                    ClassicGroup::from_record(Arc::clone(&name), generation, now, &mut effects)
-                }
-                None => ClassicGroup::new(Arc::clone(&name)),
-            };
+            let mut group = Group::new(&name);
+            group.offsets = stored.offsets;
+            if let Some(generation) = &stored.generation {
+                let name = Arc::clone(&name);
+                group.classic = ClassicGroup::from_record(name, generation, at.now, &mut effects);
+            }
+            shard.groups.insert(Arc::clone(&name), group);
             shard.note_timers(&name, &mut effects);
-            shard.groups.insert(name, Group { classic, offsets: stored.offsets });
+            shard.note_expiry(&name, at);
         }
         shard
     }
@@ -95,26 +111,38 @@ impl Shard {
         self.groups.iter()
     }
 
+    /// How many groups there are.
+    pub(crate) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
     /// A JoinGroup; it makes a group that is not there.
     pub(crate) fn join(&mut self, name: &Arc<str>, request: &JoinRequest, at: Times) -> Effects {
-        let limits = self.limits;
-        let is_known = self.groups.contains_key(name);
-        if !is_known && !request.member_id.is_empty() {
+        let limits = self.terms.limits;
+        if !self.groups.contains_key(name) && !request.member_id.is_empty() {
             let mut effects = Effects::default();
             effects.refuse_join(request.ticket, GroupError::UnknownMember, &request.member_id);
             return effects;
         }
-        self.change(name, |group, effects| group.classic.join(request, at, &limits, effects))
+        self.change(name, at, |group, effects| group.classic.join(request, at, &limits, effects))
     }
 
-    /// A SyncGroup.
-    pub(crate) fn sync(&mut self, name: &Arc<str>, request: SyncRequest, at: Times) -> Effects {
+    /// A SyncGroup; `record_bytes_max` bounds what the log can take of one group.
+    pub(crate) fn sync(
+        &mut self,
+        name: &Arc<str>,
+        request: SyncRequest,
+        record_bytes_max: usize,
+        at: Times,
+    ) -> Effects {
         if !self.groups.contains_key(name) {
             let mut effects = Effects::default();
             effects.refuse_sync(request.ticket, GroupError::UnknownMember);
             return effects;
         }
-        self.change(name, |group, effects| group.classic.sync(request, at, effects))
+        self.change(name, at, |group, effects| {
+            group.classic.sync(request, record_bytes_max, at, effects);
+        })
     }
 
     /// A Heartbeat.
@@ -133,47 +161,31 @@ impl Shard {
         group.classic.heartbeat(member_id, instance_id, generation, now)
     }
 
-    /// One member of a LeaveGroup.
-    ///
-    /// # Errors
-    /// See [`ClassicGroup::leave`].
+    /// The members of one LeaveGroup, by member id and static id; what became of each.
     pub(crate) fn leave(
         &mut self,
         name: &Arc<str>,
-        member_id: &str,
-        instance_id: Option<&str>,
+        members: &[(Arc<str>, Option<Arc<str>>)],
         at: Times,
-    ) -> (Result<(), GroupError>, Effects) {
-        let limits = self.limits;
+    ) -> (Vec<Verdict>, Effects) {
+        let limits = self.terms.limits;
         if !self.groups.contains_key(name) {
-            return (Err(GroupError::UnknownMember), Effects::default());
+            return (vec![Err(GroupError::UnknownMember); members.len()], Effects::default());
         }
-        let mut left = Ok(());
-        let effects = self.change(name, |group, effects| {
-            left = group.classic.leave(member_id, instance_id, at, &limits, effects);
+        let mut left = Vec::with_capacity(members.len());
+        let effects = self.change(name, at, |group, effects| {
+            for (member_id, instance_id) in members {
+                let instance_id = instance_id.as_deref();
+                left.push(group.classic.leave(member_id, instance_id, at, &limits, effects));
+            }
         });
         (left, effects)
-    }
-
-    /// Takes commits of one request, whose member was checked.
-    pub(crate) fn commit(
-        &mut self,
-        name: &Arc<str>,
-        commits: Vec<(Arc<str>, i32, CommittedOffset)>,
-    ) -> Effects {
-        self.change(name, |group, effects| {
-            for (topic, partition, value) in commits {
-                let key = OffsetKey { group: Arc::clone(name), topic, partition };
-                group.offsets.apply(&key, Some(value.clone()));
-                effects.records.push(GroupRecord::Offset(key, Some(value)));
-            }
-        })
     }
 
     /// Whether a member may commit; a group that is not there takes commits without a generation.
     ///
     /// # Errors
-    /// See [`ClassicGroup::check_commit`].
+    /// See [`ClassicGroup::check_commit`]; [`GroupError::UnknownGroup`].
     pub(crate) fn check_commit(
         &mut self,
         name: &str,
@@ -185,95 +197,171 @@ impl Shard {
         match self.groups.get_mut(name) {
             Some(group) => group.classic.check_commit(member_id, instance_id, generation, now),
             None if generation < 0 => Ok(()),
-            None => Err(GroupError::IllegalGeneration),
+            None => Err(GroupError::UnknownGroup),
         }
     }
 
-    /// Deletes a group with all that it has committed.
+    /// What deletes a group with all that it has committed.
     ///
     /// # Errors
     /// [`GroupError::UnknownGroup`], [`GroupError::NotEmpty`].
-    pub(crate) fn delete(&mut self, name: &Arc<str>) -> Result<Effects, GroupError> {
+    pub(crate) fn plan_deletion(&self, name: &Arc<str>) -> Result<Vec<GroupRecord>, GroupError> {
         let group = self.groups.get(name).ok_or(GroupError::UnknownGroup)?;
         if group.classic.phase != Phase::Empty {
             return Err(GroupError::NotEmpty);
         }
-        Ok(self.forget(name, |_, _, _| true))
+        let mut records = group.offsets.forget(name, |_, _, _| true);
+        records.push(GroupRecord::ClassicGroup(Arc::clone(name), None));
+        Ok(records)
     }
 
-    /// Forgets what groups without members committed too long ago.
-    pub(crate) fn expire(&mut self, now_ms: i64, retention_ms: i64) -> Effects {
-        let idle = self.groups.iter().filter(|(_, group)| group.classic.phase == Phase::Empty);
-        let names: Vec<Arc<str>> = idle.map(|(name, _)| Arc::clone(name)).collect();
-        let mut all = Effects::default();
-        for name in names {
-            let since = self.groups[&name].classic.phase_since;
-            let empty_since_ms = Some(since).filter(|since| *since >= 0);
-            let expiry = Expiry { now_ms, retention_ms, empty_since_ms };
-            all.records.extend(self.forget(&name, |_, _, value| expiry.is_over(value)).records);
-        }
-        all
-    }
-
-    /// Forgets some of what a group without members has committed, and the group with the last of it.
-    fn forget(
-        &mut self,
+    /// What forgets the commits for some partitions.
+    ///
+    /// # Errors
+    /// [`GroupError::UnknownGroup`]; [`GroupError::NotEmpty`] if the group has members that are no
+    /// consumers. For each partition [`GroupError::Subscribed`] if its members read the topic.
+    pub(crate) fn plan_offset_deletion(
+        &self,
         name: &Arc<str>,
-        is_meant: impl Fn(&str, i32, &CommittedOffset) -> bool,
-    ) -> Effects {
-        let mut effects = Effects::default();
-        let Some(group) = self.groups.get_mut(name) else { return effects };
-        for record in group.offsets.forget(name, is_meant) {
-            if let GroupRecord::Offset(key, value) = &record {
-                group.offsets.apply(key, value.clone());
+        partitions: &[(Arc<str>, i32)],
+    ) -> Result<(Vec<Verdict>, Vec<GroupRecord>), GroupError> {
+        let group = self.groups.get(name).ok_or(GroupError::UnknownGroup)?;
+        if group.classic.phase != Phase::Empty && !group.classic.is_of_consumers() {
+            return Err(GroupError::NotEmpty);
+        }
+        let mut records = Vec::new();
+        let mut answer = |(topic, partition): &(Arc<str>, i32)| {
+            if group.classic.is_subscribed(topic) {
+                return Err(GroupError::Subscribed);
             }
-            effects.records.push(record);
-        }
-        if group.offsets.is_empty() {
-            self.groups.remove(name);
-            effects.records.push(GroupRecord::ClassicGroup(Arc::clone(name), None));
-        }
-        effects
+            if group.offsets.get(topic, *partition).is_some() {
+                let (group, topic) = (Arc::clone(name), Arc::clone(topic));
+                let key = OffsetKey { group, topic, partition: *partition };
+                records.push(GroupRecord::Offset(key, None));
+            }
+            Ok(())
+        };
+        let answers = partitions.iter().map(&mut answer).collect();
+        Ok((answers, records))
     }
 
-    /// When to call [`Shard::wake`] next.
+    /// Takes commits and deletions that the log has taken.
+    pub(crate) fn apply(&mut self, records: Vec<GroupRecord>, at: Times) {
+        for record in records {
+            match record {
+                GroupRecord::Offset(key, value) => self.apply_offset(key, value, at),
+                GroupRecord::ClassicGroup(name, None) => {
+                    self.groups.remove(&name);
+                }
+                GroupRecord::ClassicGroup(_, Some(_))
+                | GroupRecord::ConsumerGroup(..)
+                | GroupRecord::Member(..)
+                | GroupRecord::TargetEpoch(..)
+                | GroupRecord::Target(..)
+                | GroupRecord::Current(..)
+                | GroupRecord::Regex(..) => {
+                    unreachable!("members change in memory before they are written");
+                }
+            }
+        }
+    }
+
+    fn apply_offset(&mut self, key: OffsetKey, value: Option<CommittedOffset>, at: Times) {
+        let name = Arc::clone(&key.group);
+        // The name is looked up without being cloned into the map: most commits repeat.
+        if !self.groups.contains_key(&name) {
+            self.groups.insert(Arc::clone(&name), Group::new(&name));
+        }
+        let group = self.groups.get_mut(&name).expect("it was just put there");
+        group.offsets.apply(&key, value);
+        if group.expiry_at.is_none() {
+            self.note_expiry(&name, at);
+        }
+    }
+
+    /// When to ask for [`Shard::due`] next.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         self.wakes.first().map(|(at, _, _)| *at)
     }
 
-    /// Does what is due.
-    pub(crate) fn wake(&mut self, at: Times) -> Effects {
-        let mut all = Effects::default();
-        while let Some(due) = self.wakes.pop_first() {
-            if due.0 > at.now {
-                self.wakes.insert(due);
-                break;
+    /// The next time that has come.
+    pub(crate) fn due(&mut self, now: Instant) -> Option<Due> {
+        loop {
+            if self.next_wake()? > now {
+                return None;
             }
-            let (_, name, timer) = due;
-            let limits = self.limits;
-            if self.groups.contains_key(&name) {
-                let effects = self.change(&name, |group, effects| {
-                    group.classic.wake(&timer, at, &limits, effects);
-                });
-                all.records.extend(effects.records);
-                all.answers.extend(effects.answers);
+            let (at, name, timer) = self.wakes.pop_first()?;
+            let Some(group) = self.groups.get_mut(&name) else { continue };
+            if timer != Timer::Expiry {
+                return Some(Due::Members(name, timer));
+            }
+            // A later time was set since, by a look that came between.
+            if group.expiry_at == Some(at) {
+                group.expiry_at = None;
+                return Some(Due::Expiry(name));
             }
         }
-        all
+    }
+
+    /// A time of a group's members has come.
+    pub(crate) fn wake(&mut self, name: &Arc<str>, timer: &Timer, at: Times) -> Effects {
+        let limits = self.terms.limits;
+        self.change(name, at, |group, effects| group.classic.wake(timer, at, &limits, effects))
+    }
+
+    /// What forgets the commits of a group that are too old, and the group with the last of them.
+    pub(crate) fn plan_expiry(&self, name: &Arc<str>, at: Times) -> Vec<GroupRecord> {
+        let Some(group) = self.groups.get(name) else { return Vec::new() };
+        let expiry = group.expiry(at.wall_ms, self.terms.retention_ms);
+        let mut records = group.offsets.forget(name, |topic, _, value| {
+            !group.classic.is_subscribed(topic) && expiry.is_over(value)
+        });
+        if group.classic.is_idle() && records.len() == group.offsets.len() {
+            records.push(GroupRecord::ClassicGroup(Arc::clone(name), None));
+        }
+        records
+    }
+
+    /// Sets the time at which a group is looked at next, if it is not set.
+    pub(crate) fn note_expiry(&mut self, name: &Arc<str>, at: Times) {
+        let terms = self.terms;
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let Some(expires_at) = group.next_expiry(at.wall_ms, &terms) else { return };
+        // The wall clock says when; waiting goes by the other, so that a jump delays and no more.
+        let wait = u64::try_from(expires_at.saturating_sub(at.wall_ms)).unwrap_or(0);
+        let least = Duration::from_millis(1);
+        self.set_expiry(name, at.now + Duration::from_millis(wait).max(least));
+    }
+
+    /// Sets the time at which a group is looked at next.
+    pub(crate) fn set_expiry(&mut self, name: &Arc<str>, until: Instant) {
+        if let Some(group) = self.groups.get_mut(name) {
+            group.expiry_at = Some(until);
+            self.wakes.insert((until, Arc::clone(name), Timer::Expiry));
+        }
     }
 
     fn change(
         &mut self,
         name: &Arc<str>,
+        at: Times,
         change: impl FnOnce(&mut Group, &mut Effects),
     ) -> Effects {
         let mut effects = Effects::default();
-        let group = self.groups.entry(Arc::clone(name)).or_insert_with(|| Group {
-            classic: ClassicGroup::new(Arc::clone(name)),
-            offsets: GroupOffsets::default(),
-        });
+        if !self.groups.contains_key(name) {
+            self.groups.insert(Arc::clone(name), Group::new(name));
+        }
+        let group = self.groups.get_mut(name).expect("it was just put there");
         change(group, &mut effects);
         group.classic.validate();
+        if group.is_void() {
+            self.groups.remove(name);
+            effects.timers.clear();
+            return effects;
+        }
+        if group.expiry_at.is_none() {
+            self.note_expiry(name, at);
+        }
         self.note_timers(name, &mut effects);
         effects
     }
@@ -284,3 +372,29 @@ impl Shard {
         }
     }
 }
+
+impl Group {
+    /// When the first of what it holds may be too old, by the wall clock; `None` while there is
+    /// nothing to forget.
+    fn next_expiry(&self, wall_ms: i64, terms: &Terms) -> Option<i64> {
+        let expiry = self.expiry(wall_ms, terms.retention_ms);
+        let idle_kept = i64::try_from(terms.idle_kept.as_millis()).unwrap_or(i64::MAX);
+        match self
+            .offsets
+            .iter()
+            .flat_map(|(_, partitions)| partitions)
+            .map(|(_, value)| {
+                // Of a live group what is not over now may become so only by a change of its members.
+                let over_at = expiry.over_at(value);
+                if over_at <= wall_ms { wall_ms.saturating_add(idle_kept) } else { over_at }
+            })
+            .min()
+        {
+            Some(first) => Some(first),
+            None => self.classic.is_idle().then(|| wall_ms.saturating_add(idle_kept)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -304,20 +304,30 @@ async fn producer_ids_are_all_different_and_transactions_are_refused_for_now() {
     assert_eq!((response.error_code, response.producer_id.0), (15, -1));
 }
 
+/// Error and node of the coordinator of one key.
+async fn coordinator(node: &TestNode, version: i16, key_type: i8) -> (i16, i32) {
+    let request = if version >= 4 {
+        m::FindCoordinatorRequest::default().with_coordinator_keys(vec![text("g")])
+    } else {
+        m::FindCoordinatorRequest::default().with_key(text("g"))
+    };
+    let request = request.with_key_type(key_type);
+    let work = find_coordinator::handle(&node.broker, &TestNode::context(version), request);
+    let Response::FindCoordinator(response) = answer(version, work).await else { panic!() };
+    let first = response.coordinators.first();
+    first.map_or((response.error_code, response.node_id.0), |it| (it.error_code, it.node_id.0))
+}
+
 #[tokio::test]
-async fn coordinators_are_not_available_in_any_version() {
+async fn this_broker_coordinates_groups_and_no_transactions() {
     let node = TestNode::new(&[]).await;
     for version in 0..=6 {
-        let request = if version >= 4 {
-            m::FindCoordinatorRequest::default().with_coordinator_keys(vec![text("g")])
-        } else {
-            m::FindCoordinatorRequest::default().with_key(text("g"))
-        };
-        let work = find_coordinator::handle(&node.broker, &TestNode::context(version), request);
-        let Response::FindCoordinator(response) = answer(version, work).await else { panic!() };
-        let code = response.coordinators.first().map_or(response.error_code, |c| c.error_code);
-        assert_eq!(code, 15, "version {version}");
+        assert_eq!(coordinator(&node, version, 0).await, (0, 1), "version {version}");
+        if version >= 1 {
+            assert_eq!(coordinator(&node, version, 1).await, (15, -1), "version {version}");
+        }
     }
+    assert_eq!(node.broker.cluster.image().topics["__consumer_offsets"].partitions.len(), 50);
 }
 
 #[tokio::test]

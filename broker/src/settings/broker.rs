@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::SettingError;
+use super::group::GroupSettings;
 use super::lookup::{Layers, Values};
 use super::table::{broker_setting, known_broker};
 use super::topic::TopicSettings;
@@ -41,6 +42,8 @@ pub(crate) struct BrokerSettings {
     pub(crate) producer_id_expiration: Duration,
     /// Where this broker stands, as clients see it.
     pub(crate) broker_rack: Option<String>,
+    /// Of the group coordinator.
+    pub(crate) groups: GroupSettings,
 }
 
 impl BrokerSettings {
@@ -72,6 +75,7 @@ impl BrokerSettings {
             retention_check_interval: layers.millis(key("log.retention.check.interval.ms"))?,
             producer_id_expiration: layers.millis(key("producer.id.expiration.ms"))?,
             broker_rack: layers.text(key("broker.rack")).map(|(rack, _)| rack.to_owned()),
+            groups: GroupSettings::new(&layers)?,
             given: given.clone(),
         };
         // What a topic inherits must resolve now, not when the first topic is created.

@@ -3,19 +3,25 @@
 //! The fields, their order and their versions are Kafka's published message formats. They are
 //! proven against the codec: the tests encode every request in every version and walk it.
 
-use kafka_protocol::messages as m;
-use kafka_protocol::protocol::StrBytes;
-
-use super::shape::{
-    Element, Struct, array, bytes, int8, int16, int32, int64, optional, structure, text, uuid,
-};
-
 /// An array of structures.
 macro_rules! structs {
     ($name:literal, $codec:ty, $shape:ident) => {
         array::<$codec>($name, Element::Struct(&$shape))
     };
 }
+
+mod groups;
+
+use kafka_protocol::messages as m;
+use kafka_protocol::protocol::StrBytes;
+
+pub(crate) use self::groups::{
+    DELETE_GROUPS, DESCRIBE_GROUPS, HEARTBEAT, JOIN_GROUP, LEAVE_GROUP, LIST_GROUPS, OFFSET_COMMIT,
+    OFFSET_DELETE, OFFSET_FETCH, SYNC_GROUP,
+};
+use super::shape::{
+    Element, Struct, array, bytes, int8, int16, int32, int64, optional, structure, text, uuid,
+};
 
 pub(crate) static PRODUCE: Struct = Struct::new(&[
     text("transactional_id").nullable(),

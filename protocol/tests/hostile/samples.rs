@@ -21,7 +21,15 @@ pub(crate) fn samples(spec: &ApiSpec, version: i16) -> Vec<Bytes> {
         1 => frame(&fetch),
         2 => frame(&list_offsets),
         3 => frame(&metadata),
+        8 => frame(&groups::offset_commit),
+        9 => frame(&groups::offset_fetch),
         10 => frame(&find_coordinator),
+        11 => frame(&groups::join_group),
+        12 => frame(&groups::heartbeat),
+        13 => frame(&groups::leave_group),
+        14 => frame(&groups::sync_group),
+        15 => frame(&groups::describe_groups),
+        16 => frame(&groups::list_groups),
         18 => frame(&api_versions),
         19 => frame(&create_topics),
         20 => frame(&delete_topics),
@@ -32,7 +40,9 @@ pub(crate) fn samples(spec: &ApiSpec, version: i16) -> Vec<Bytes> {
         33 => frame(&alter_configs),
         35 => frame(&describe_log_dirs),
         37 => frame(&create_partitions),
+        42 => frame(&groups::delete_groups),
         44 => frame(&incremental_alter_configs),
+        47 => frame(&groups::offset_delete),
         60 => frame(&describe_cluster),
         74 => frame(&list_config_resources),
         75 => frame(&describe_topic_partitions),
@@ -42,7 +52,7 @@ pub(crate) fn samples(spec: &ApiSpec, version: i16) -> Vec<Bytes> {
 
 /// What a sample holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fill {
+pub(crate) enum Fill {
     Defaults,
     Everything,
     UnknownTags,
@@ -80,7 +90,7 @@ fn topic(name: &str) -> m::TopicName {
 /// Defines a sample: the message at its defaults, how to set all fields, how to add a tag.
 macro_rules! sample {
     ($name:ident, $message:ident, |$it:ident, $version:ident| $fill:block) => {
-        fn $name(fill: Fill, $version: i16, out: &mut BytesMut) {
+        pub(super) fn $name(fill: Fill, $version: i16, out: &mut BytesMut) {
             let mut $it = m::$message::default();
             if fill != Fill::Defaults {
                 $fill
@@ -95,6 +105,8 @@ macro_rules! sample {
         }
     };
 }
+
+mod groups;
 
 sample!(produce, ProduceRequest, |it, version| {
     use m::produce_request::{PartitionProduceData, TopicProduceData};

@@ -24,11 +24,37 @@ pub(crate) struct SyncRequest {
 
 impl ClassicGroup {
     /// A SyncGroup. Its ticket is answered now or when the leader's has come.
-    pub(crate) fn sync(&mut self, request: SyncRequest, at: Times, effects: &mut Effects) {
+    pub(crate) fn sync(
+        &mut self,
+        request: SyncRequest,
+        record_bytes_max: usize,
+        at: Times,
+        effects: &mut Effects,
+    ) {
         let ticket = request.ticket;
-        if let Err(error) = self.try_sync(request, at, effects) {
+        let is_leaders = self.leader.as_ref() == Some(&request.member_id);
+        let tried = if is_leaders && self.stored_bytes(&request) > record_bytes_max {
+            Err(GroupError::TooLarge)
+        } else {
+            self.try_sync(request, at, effects)
+        };
+        if let Err(error) = tried {
             effects.refuse_sync(ticket, error);
         }
+    }
+
+    /// About as many bytes as the record of the generation will have.
+    fn stored_bytes(&self, request: &SyncRequest) -> usize {
+        const NUMBERS_BYTES: usize = 64;
+        let protocol = self.protocol.as_deref();
+        let members = self.members.iter().map(|(member_id, member)| {
+            let texts = [Some(member_id), Some(&member.client_id), Some(&member.client_host)];
+            let texts = texts.into_iter().chain([member.instance_id.as_ref()]).flatten();
+            let texts: usize = texts.map(|text| text.len()).sum();
+            texts + member.subscription(protocol).len() + NUMBERS_BYTES
+        });
+        let assignments = request.assignments.values().map(Bytes::len);
+        self.name.len() + NUMBERS_BYTES + members.sum::<usize>() + assignments.sum::<usize>()
     }
 
     fn try_sync(

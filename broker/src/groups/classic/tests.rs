@@ -104,7 +104,7 @@ impl Bed {
             assignments: assignments.iter().map(of_member).collect(),
         };
         let mut effects = Effects::default();
-        self.group.sync(request, self.at(), &mut effects);
+        self.group.sync(request, usize::MAX, self.at(), &mut effects);
         self.take(effects);
         ticket
     }

@@ -44,13 +44,13 @@ pub(super) const GROUPS: &[Setting] = &[
         .doc("Group protocols that are served."),
     int("group.coordinator.threads").default("4").at_least(1)
         .doc("Threads of the group coordinator."),
-    int("group.initial.rebalance.delay.ms").default("3000")
+    int("group.initial.rebalance.delay.ms").default("3000").honoured()
         .doc("How long a new group waits for more members before its first assignment."),
-    int("group.max.session.timeout.ms").default("1800000")
+    int("group.max.session.timeout.ms").default("1800000").honoured()
         .doc("Largest session timeout that a member of a classic group may ask for."),
-    int("group.max.size").default("2147483647").at_least(1)
+    int("group.max.size").default("2147483647").at_least(1).honoured()
         .doc("Most members of a classic group."),
-    int("group.min.session.timeout.ms").default("6000")
+    int("group.min.session.timeout.ms").default("6000").honoured()
         .doc("Smallest session timeout that a member of a classic group may ask for."),
     int("group.share.assignment.interval.ms").default("1000").at_least(0).cluster_wide()
         .doc("Shortest time between two assignments of a share group."),
@@ -124,23 +124,23 @@ pub(super) const GROUPS: &[Setting] = &[
         .doc("Standby tasks of each stateful task."),
     int("group.streams.session.timeout.ms").default("45000").at_least(1)
         .doc("A member of a streams group without heartbeats for so long is removed."),
-    int("offset.metadata.max.bytes").default("4096")
+    int("offset.metadata.max.bytes").default("4096").honoured()
         .doc("Largest text that a consumer may commit with an offset."),
     int("offsets.commit.timeout.ms").default("5000").at_least(1)
         .doc("How long a commit of offsets may wait for replicas."),
     int("offsets.load.buffer.size").default("5242880").at_least(1)
         .doc("Bytes read at once while offsets are loaded."),
-    long("offsets.retention.check.interval.ms").default("600000").at_least(1)
+    long("offsets.retention.check.interval.ms").default("600000").at_least(1).honoured()
         .doc("How often expired offsets are searched."),
-    int("offsets.retention.minutes").default("10080").at_least(1)
+    int("offsets.retention.minutes").default("10080").at_least(1).honoured()
         .doc("How long offsets outlive their group."),
     int("offsets.topic.compression.codec").default("0")
         .doc("Codec of the offsets topic, by number."),
-    int("offsets.topic.num.partitions").default("50").at_least(1)
+    int("offsets.topic.num.partitions").default("50").at_least(1).honoured()
         .doc("Partitions of the offsets topic."),
-    short("offsets.topic.replication.factor").default("3").at_least(1)
+    short("offsets.topic.replication.factor").default("3").at_least(1).honoured()
         .doc("Replicas of the offsets topic."),
-    int("offsets.topic.segment.bytes").default("104857600").at_least(1)
+    int("offsets.topic.segment.bytes").default("104857600").at_least(1).honoured()
         .doc("Segment size of the offsets topic."),
     int("share.coordinator.append.linger.ms").default("-1").at_least(-1)
         .doc("How long the share coordinator collects writes; -1 adapts."),

@@ -1,0 +1,477 @@
+//! One partition of `__consumer_offsets`, with its groups in memory: the only place that changes them.
+//!
+//! Requests come on their connections' tasks, times on a task of the owner's own; each takes the lock,
+//! lets the [`Shard`] decide, appends what is to be durable, and hands out answers with the offset up
+//! to which the log must be committed before they may leave ([`Told`]). Nothing waits under the lock.
+//!
+//! When the log refuses for now (a full disk, a busy flusher), what members have changed already is
+//! kept, written later, and answered then; until that is done only heartbeats are taken. When the log
+//! is lost, so are the groups here: whoever waits is told to look for the coordinator again.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+use protocol::batch::builder::{BatchBuilder, NewRecord};
+use protocol::batch::{Attributes, BatchHeader, Codec, HEADER_BYTES};
+use protocol::group_record::GroupRecord;
+use protocol::types::{Offset, Timestamp};
+use raft::replica::ProduceError;
+use storage::error::AppendError;
+use storage::log::AppendBatch;
+use tokio::sync::{Notify, oneshot};
+
+use super::classic::Times;
+use super::effects::{Answer, Effects, GroupError, Ticket};
+use super::load::{self, Loaded};
+use super::shard::{Due, Shard, Terms};
+use crate::clock::Clock;
+use crate::partition::Partition;
+use crate::partition::commit_wait::CommitWait;
+use crate::partition::waiters::CommitState;
+
+/// When an append that the log has refused for now is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why groups cannot be served here at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unavailable {
+    /// Their partition is not here, or its log is lost.
+    #[error("this broker does not coordinate the group")]
+    NotHere,
+    /// Their state is being read.
+    #[error("the groups are being loaded")]
+    Loading,
+    /// Changes cannot be stored for now.
+    #[error("the coordinator cannot store anything at the moment")]
+    Blocked,
+}
+
+/// An answer, and the end of what must be committed before it may leave (exclusive).
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// The answer.
+    pub(crate) answer: Answer,
+    /// Where the log ended when it was given.
+    pub(crate) upto: Offset,
+}
+
+/// Why records were not appended.
+#[derive(Debug)]
+pub(crate) enum PlanRefusal {
+    /// The groups cannot be served.
+    Unavailable(Unavailable),
+    /// The group refuses.
+    Group(GroupError),
+    /// More than one batch can hold.
+    TooLarge,
+}
+
+/// The groups of one partition.
+pub(crate) struct Owner {
+    partition: Arc<Partition>,
+    clock: Arc<dyn Clock>,
+    terms: Terms,
+    state: Mutex<State>,
+    /// The task of the times looks again.
+    look_again: Arc<Notify>,
+}
+
+#[derive(Debug)]
+enum State {
+    Loading,
+    Serving(Box<Serving>),
+    Lost,
+}
+
+#[derive(Debug)]
+struct Serving {
+    shard: Shard,
+    /// Up to where the log holds what is in memory, exclusive.
+    end: Offset,
+    waiting: HashMap<Ticket, oneshot::Sender<Told>>,
+    next_ticket: u64,
+    /// What the log has refused for now.
+    held_back: Option<HeldBack>,
+    /// When the task of the times looks by itself.
+    armed: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct HeldBack {
+    records: Vec<GroupRecord>,
+    answers: Vec<(Ticket, Answer)>,
+    retry_at: Instant,
+}
+
+impl Owner {
+    /// Begins to load the groups of `partition`, and then serves them.
+    pub(crate) fn start(
+        partition: Arc<Partition>,
+        clock: Arc<dyn Clock>,
+        terms: Terms,
+    ) -> Arc<Self> {
+        let owner = Arc::new(Self {
+            partition,
+            clock,
+            terms,
+            state: Mutex::new(State::Loading),
+            look_again: Arc::new(Notify::new()),
+        });
+        tokio::spawn(run(Arc::downgrade(&owner), Arc::clone(&owner.look_again)));
+        owner
+    }
+
+    /// The two clocks.
+    pub(crate) fn times(&self) -> Times {
+        Times { now: self.clock.monotonic(), wall_ms: self.clock.now().get() }
+    }
+
+    /// Looks at the groups. What is seen may be told once the log is committed up to the offset.
+    pub(crate) fn look<T>(
+        &self,
+        look: impl FnOnce(&Shard) -> T,
+    ) -> Result<(T, Offset), Unavailable> {
+        let mut state = self.state.lock();
+        let serving = state.serving()?;
+        Ok((look(&serving.shard), serving.end))
+    }
+
+    /// A sign of life: it changes nothing that is stored.
+    pub(crate) fn touch<T>(
+        &self,
+        touch: impl FnOnce(&mut Shard, Instant) -> T,
+    ) -> Result<T, Unavailable> {
+        let now = self.clock.monotonic();
+        let mut state = self.state.lock();
+        Ok(touch(&mut state.serving()?.shard, now))
+    }
+
+    /// Begins a request that may wait for others; its answer comes through the receiver, which ends
+    /// without one if the groups are lost.
+    pub(crate) fn ask(
+        &self,
+        begin: impl FnOnce(&mut Shard, Ticket, Times) -> Effects,
+    ) -> Result<oneshot::Receiver<Told>, Unavailable> {
+        let at = self.times();
+        let mut state = self.state.lock();
+        let serving = state.serving()?;
+        serving.check_not_held_back()?;
+        let ticket = Ticket(serving.next_ticket);
+        serving.next_ticket += 1;
+        let (sender, receiver) = oneshot::channel();
+        serving.waiting.insert(ticket, sender);
+        let effects = begin(&mut serving.shard, ticket, at);
+        self.carry_out(&mut state, effects, at);
+        Ok(receiver)
+    }
+
+    /// Changes members at once. What came of it may be told once the log is committed up to the offset.
+    pub(crate) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Shard, Times) -> (T, Effects),
+    ) -> Result<(T, Offset), Unavailable> {
+        let at = self.times();
+        let mut state = self.state.lock();
+        let serving = state.serving()?;
+        serving.check_not_held_back()?;
+        let (changed, effects) = change(&mut serving.shard, at);
+        self.carry_out(&mut state, effects, at);
+        let serving = state.serving()?;
+        // The change is made, but it is not known when it will be durable.
+        serving.check_not_held_back()?;
+        Ok((changed, serving.end))
+    }
+
+    /// Appends what `plan` says and then makes it so. It may be told once the log is committed up to
+    /// the offset. Nothing has changed if this is refused.
+    pub(crate) fn store<T>(
+        &self,
+        plan: impl FnOnce(&mut Shard, Times) -> Result<(T, Vec<GroupRecord>), GroupError>,
+    ) -> Result<(T, Offset), PlanRefusal> {
+        let at = self.times();
+        let mut state = self.state.lock();
+        let serving = state.serving().map_err(PlanRefusal::Unavailable)?;
+        serving.check_not_held_back().map_err(PlanRefusal::Unavailable)?;
+        let (planned, records) = plan(&mut serving.shard, at).map_err(PlanRefusal::Group)?;
+        if records.is_empty() {
+            return Ok((planned, serving.end));
+        }
+        match self.append(&records, at) {
+            Ok(end) => {
+                serving.end = end;
+                serving.shard.apply(records, at);
+                self.arm(serving);
+                Ok((planned, end))
+            }
+            Err(AppendOutcome::Refused) => Err(PlanRefusal::Unavailable(Unavailable::Blocked)),
+            Err(AppendOutcome::TooLarge) => Err(PlanRefusal::TooLarge),
+            Err(AppendOutcome::Lost) => {
+                *state = State::Lost;
+                Err(PlanRefusal::Unavailable(Unavailable::NotHere))
+            }
+        }
+    }
+
+    /// Bytes that one batch may have.
+    pub(crate) fn batch_bytes_max(&self) -> usize {
+        usize::try_from(self.partition.settings().log.segment_bytes_max).unwrap_or(usize::MAX)
+    }
+
+    /// Whether everything below `upto` is committed already.
+    pub(crate) fn is_committed(&self, upto: Offset) -> bool {
+        self.partition.waiters().commit_state(upto) == CommitState::Committed
+    }
+
+    /// Waits until everything below `upto` is committed.
+    ///
+    /// # Errors
+    /// [`Unavailable::NotHere`] if nobody will know any more.
+    pub(crate) async fn committed(&self, upto: Offset) -> Result<(), Unavailable> {
+        let mut wait = CommitWait::default();
+        wait.add(Arc::clone(self.partition.waiters()), upto);
+        poll_fn(|cx| wait.poll_finished(cx)).await;
+        if wait.is_all_committed() { Ok(()) } else { Err(Unavailable::NotHere) }
+    }
+
+    /// Writes what came of one event, and tells who waits.
+    fn carry_out(&self, state: &mut MutexGuard<'_, State>, effects: Effects, at: Times) {
+        let State::Serving(serving) = &mut **state else { return };
+        let Effects { records, answers, timers } = effects;
+        debug_assert!(timers.is_empty(), "the shard keeps the times");
+        if let Some(held_back) = &mut serving.held_back {
+            held_back.records.extend(records);
+            held_back.answers.extend(answers);
+        } else if records.is_empty() {
+            serving.tell(answers);
+        } else {
+            serving.held_back = Some(HeldBack { records, answers, retry_at: at.now });
+            self.write_held_back(state, at);
+        }
+        if let State::Serving(serving) = &mut **state {
+            self.arm(serving);
+        }
+    }
+
+    /// Tries to append what is held back.
+    fn write_held_back(&self, state: &mut MutexGuard<'_, State>, at: Times) {
+        let State::Serving(serving) = &mut **state else { return };
+        let Some(mut held_back) = serving.held_back.take() else { return };
+        match self.append(&held_back.records, at) {
+            Ok(end) => {
+                serving.end = end;
+                serving.tell(held_back.answers);
+            }
+            Err(AppendOutcome::Refused) => {
+                held_back.retry_at = at.now + RETRY_AFTER;
+                serving.held_back = Some(held_back);
+            }
+            Err(AppendOutcome::Lost | AppendOutcome::TooLarge) => {
+                tracing::error!(
+                    partition = %self.partition.name.partition,
+                    "the groups of this partition are given up: their changes cannot be stored"
+                );
+                **state = State::Lost;
+            }
+        }
+    }
+
+    fn append(&self, records: &[GroupRecord], at: Times) -> Result<Offset, AppendOutcome> {
+        let timestamp = Timestamp::new(at.wall_ms);
+        let mut builder = BatchBuilder::new(Attributes::new(Codec::None));
+        for record in records {
+            let (key, value) = (record.encode_key(), record.encode_value());
+            let (key, value) = (Some(key.as_slice()), value.as_deref());
+            builder = builder.with_record(&NewRecord { timestamp, key, value, headers: &[] });
+        }
+        let batch = builder.build().expect("nothing is compressed");
+        let header = BatchHeader::parse(&batch).expect("it was just built");
+        let body = Bytes::from(batch).slice(HEADER_BYTES..);
+        match self.partition.replica.produce(AppendBatch { header, body }, timestamp) {
+            Ok(appended) => Ok(appended.next_offset),
+            Err(ProduceError::Append(AppendError::Busy { .. } | AppendError::DiskFull)) => {
+                Err(AppendOutcome::Refused)
+            }
+            Err(ProduceError::Append(AppendError::LargerThanSegment { .. })) => {
+                Err(AppendOutcome::TooLarge)
+            }
+            Err(error) => {
+                tracing::warn!(
+                    partition = %self.partition.name.partition, %error,
+                    "changes of groups cannot be stored"
+                );
+                Err(AppendOutcome::Lost)
+            }
+        }
+    }
+
+    /// Lets the task of the times know of an earlier time than the one it waits for.
+    fn arm(&self, serving: &mut Serving) {
+        let next = serving.next_look();
+        if next.is_some_and(|next| serving.armed.is_none_or(|armed| next < armed)) {
+            serving.armed = next;
+            self.look_again.notify_one();
+        }
+    }
+
+    /// Does what is due; when to come again.
+    fn look_at_times(&self) -> Option<Instant> {
+        let at = self.times();
+        let mut state = self.state.lock();
+        if state
+            .serving()
+            .is_ok_and(|it| it.held_back.as_ref().is_some_and(|it| it.retry_at <= at.now))
+        {
+            self.write_held_back(&mut state, at);
+        }
+        while let Some(due) = state.serving().ok().and_then(|serving| serving.shard.due(at.now)) {
+            match due {
+                Due::Members(name, timer) => {
+                    let Ok(serving) = state.serving() else { break };
+                    let effects = serving.shard.wake(&name, &timer, at);
+                    self.carry_out(&mut state, effects, at);
+                }
+                Due::Expiry(name) => self.expire(&mut state, &name, at),
+            }
+        }
+        let serving = state.serving().ok()?;
+        serving.armed = serving.next_look();
+        serving.armed
+    }
+
+    fn expire(&self, state: &mut MutexGuard<'_, State>, name: &Arc<str>, at: Times) {
+        let Ok(serving) = state.serving() else { return };
+        let records = serving.shard.plan_expiry(name, at);
+        if !records.is_empty() {
+            let appended = if serving.held_back.is_some() {
+                Err(AppendOutcome::Refused)
+            } else {
+                self.append(&records, at)
+            };
+            match appended {
+                Ok(end) => {
+                    tracing::debug!(group = %name, commits = records.len(), "forgot what was too old");
+                    serving.end = end;
+                    serving.shard.apply(records, at);
+                }
+                Err(AppendOutcome::Refused | AppendOutcome::TooLarge) => {
+                    serving.shard.set_expiry(name, at.now + RETRY_AFTER);
+                    return;
+                }
+                Err(AppendOutcome::Lost) => {
+                    **state = State::Lost;
+                    return;
+                }
+            }
+        }
+        serving.shard.note_expiry(name, at);
+    }
+
+    fn loaded(&self, loaded: Result<Loaded, load::LoadError>) {
+        let at = self.times();
+        let mut state = self.state.lock();
+        match loaded {
+            Ok(Loaded { replay, end, records }) => {
+                let shard = Shard::new(replay, self.terms, at);
+                let partition = &self.partition.name.partition;
+                tracing::debug!(%partition, groups = shard.len(), records, "groups are loaded");
+                *state = State::Serving(Box::new(Serving {
+                    shard,
+                    end,
+                    waiting: HashMap::new(),
+                    next_ticket: 0,
+                    held_back: None,
+                    armed: None,
+                }));
+            }
+            Err(error) => {
+                let partition = &self.partition.name.partition;
+                tracing::error!(%partition, %error, "the groups of this partition cannot be loaded");
+                *state = State::Lost;
+            }
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // The task of the times finds that nobody is there.
+        self.look_again.notify_one();
+    }
+}
+
+impl State {
+    fn serving(&mut self) -> Result<&mut Serving, Unavailable> {
+        match self {
+            Self::Loading => Err(Unavailable::Loading),
+            Self::Serving(serving) => Ok(serving),
+            Self::Lost => Err(Unavailable::NotHere),
+        }
+    }
+}
+
+impl Serving {
+    fn check_not_held_back(&self) -> Result<(), Unavailable> {
+        if self.held_back.is_some() { Err(Unavailable::Blocked) } else { Ok(()) }
+    }
+
+    fn tell(&mut self, answers: Vec<(Ticket, Answer)>) {
+        for (ticket, answer) in answers {
+            let waiting = self.waiting.remove(&ticket);
+            debug_assert!(waiting.is_some(), "a ticket is answered once");
+            if let Some(waiting) = waiting {
+                // The client may have gone.
+                waiting.send(Told { answer, upto: self.end }).ok();
+            }
+        }
+    }
+
+    fn next_look(&self) -> Option<Instant> {
+        let retry_at = self.held_back.as_ref().map(|held_back| held_back.retry_at);
+        [self.shard.next_wake(), retry_at].into_iter().flatten().min()
+    }
+}
+
+/// What became of an append that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AppendOutcome {
+    /// Try again later.
+    Refused,
+    /// It will never fit.
+    TooLarge,
+    /// The log takes nothing any more.
+    Lost,
+}
+
+/// Loads, then looks at times as long as somebody holds the owner.
+async fn run(owner: Weak<Owner>, look_again: Arc<Notify>) {
+    let Some(partition) = owner.upgrade().map(|owner| Arc::clone(&owner.partition)) else { return };
+    let loaded = tokio::task::spawn_blocking(move || load::load(&partition)).await;
+    let Ok(loaded) = loaded else {
+        tracing::error!("loading groups has panicked");
+        return;
+    };
+    match owner.upgrade() {
+        Some(owner) => owner.loaded(loaded),
+        None => return,
+    }
+    loop {
+        let Some(next) = owner.upgrade().map(|owner| owner.look_at_times()) else { return };
+        match next {
+            Some(at) => {
+                // Whichever comes first, the times are looked at.
+                tokio::time::timeout_at(at.into(), look_again.notified()).await.ok();
+            }
+            None => look_again.notified().await,
+        }
+    }
+}
+
+impl std::fmt::Debug for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Owner").field("partition", &self.partition.name).finish_non_exhaustive()
+    }
+}

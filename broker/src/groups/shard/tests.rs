@@ -1,0 +1,271 @@
+//! What is in memory is what a replay of the log gives, whatever happens; and what expires.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::groups::effects::{Answer, Ticket};
+
+const RETENTION: Duration = Duration::from_secs(3600);
+const IDLE_KEPT: Duration = Duration::from_secs(600);
+const TERMS: Terms = Terms {
+    limits: Limits {
+        initial_delay: Duration::from_secs(3),
+        members_max: 4,
+        session_timeout_min: Duration::from_secs(6),
+        session_timeout_max: Duration::from_secs(1800),
+    },
+    retention_ms: 3_600_000,
+    idle_kept: IDLE_KEPT,
+};
+const GROUPS: [&str; 3] = ["a", "b", "c"];
+
+/// A shard with its log, and a clock that the test moves.
+struct Bed {
+    shard: Shard,
+    at: Times,
+    log: Vec<GroupRecord>,
+    tickets: u64,
+    unanswered: HashSet<Ticket>,
+    /// Members that were let in, with their group and generation.
+    members: Vec<(Arc<str>, Arc<str>, i32)>,
+}
+
+impl Bed {
+    #[expect(clippy::disallowed_methods, reason = "a start for a clock that only this test moves")]
+    fn new() -> Self {
+        let at = Times { now: Instant::now(), wall_ms: 1_700_000_000_000 };
+        Self {
+            shard: Shard::new(Replay::default(), TERMS, at),
+            at,
+            log: Vec::new(),
+            tickets: 0,
+            unanswered: HashSet::new(),
+            members: Vec::new(),
+        }
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.unanswered.insert(ticket);
+        ticket
+    }
+
+    fn take(&mut self, group: &Arc<str>, effects: Effects) {
+        self.log.extend(effects.records);
+        for (ticket, answer) in effects.answers {
+            assert!(self.unanswered.remove(&ticket), "{ticket:?} is answered twice");
+            if let Answer::Join(Ok(joined)) = answer {
+                self.members.push((Arc::clone(group), joined.member_id, joined.generation));
+            }
+        }
+    }
+
+    fn store(&mut self, records: Vec<GroupRecord>) {
+        self.log.extend(records.iter().cloned());
+        self.shard.apply(records, self.at);
+    }
+
+    fn commit(&mut self, group: &str, topic: &str, offset: i64) {
+        let key = OffsetKey { group: Arc::from(group), topic: Arc::from(topic), partition: 0 };
+        let value = CommittedOffset {
+            offset,
+            leader_epoch: -1,
+            metadata: Arc::from(""),
+            committed_at: self.at.wall_ms,
+            expires_at: None,
+        };
+        self.store(vec![GroupRecord::Offset(key, Some(value))]);
+    }
+
+    fn join(&mut self, group: &Arc<str>, member_id: &str, instance_id: Option<&str>) {
+        let ticket = self.ticket();
+        let request = JoinRequest {
+            ticket,
+            member_id: Arc::from(member_id),
+            new_member_id: Arc::from(format!("m{}", ticket.0)),
+            instance_id: instance_id.map(Arc::from),
+            client_id: Arc::from("client"),
+            client_host: Arc::from("/127.0.0.1"),
+            session_timeout: Duration::from_secs(10),
+            rebalance_timeout: Duration::from_secs(60),
+            protocol_type: Arc::from("consumer"),
+            protocols: vec![(Arc::from("range"), Bytes::from_static(b"topics"))],
+            needs_known_id: false,
+            knows_skip: true,
+        };
+        let effects = self.shard.join(group, &request, self.at);
+        self.take(group, effects);
+    }
+
+    fn sync(&mut self, group: &Arc<str>, member_id: &Arc<str>, generation: i32) {
+        let request = SyncRequest {
+            ticket: self.ticket(),
+            member_id: Arc::clone(member_id),
+            instance_id: None,
+            generation,
+            protocol_type: Some(Arc::from("consumer")),
+            protocol: Some(Arc::from("range")),
+            assignments: [(Arc::clone(member_id), Bytes::from_static(b"mine"))].into(),
+        };
+        let effects = self.shard.sync(group, request, usize::MAX, self.at);
+        self.take(group, effects);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.at.now += time;
+        self.at.wall_ms += i64::try_from(time.as_millis()).unwrap();
+        while let Some(due) = self.shard.due(self.at.now) {
+            match due {
+                Due::Members(name, timer) => {
+                    let effects = self.shard.wake(&name, &timer, self.at);
+                    self.take(&name, effects);
+                }
+                Due::Expiry(name) => {
+                    let records = self.shard.plan_expiry(&name, self.at);
+                    self.store(records);
+                    self.shard.note_expiry(&name, self.at);
+                }
+            }
+        }
+    }
+
+    fn replay(&self) -> Replay {
+        let mut replay = Replay::default();
+        self.log.iter().cloned().for_each(|record| replay.apply(record));
+        replay
+    }
+
+    /// That memory is what the log says, as far as a generation is complete.
+    fn assert_is_replay(&self) {
+        let mut replay = self.replay();
+        for (name, group) in self.shard.iter() {
+            let stored = replay.groups.remove(name).unwrap_or_default();
+            assert_eq!(stored.offsets, group.offsets, "{name}");
+            match (group.classic.phase, stored.generation) {
+                (Phase::Stable, stored) => assert_eq!(stored, Some(group.classic.to_record())),
+                (Phase::Empty, Some(stored)) => assert_eq!(stored, group.classic.to_record()),
+                (Phase::Empty, None) => assert_eq!(group.classic.generation, 0, "{name}"),
+                (Phase::Preparing { .. } | Phase::Completing { .. }, _) => {}
+            }
+        }
+        assert!(replay.groups.is_empty(), "only the log knows {replay:?}");
+    }
+}
+
+fn step(bed: &mut Bed, rng: &mut StdRng) {
+    let group: Arc<str> = Arc::from(GROUPS[rng.random_range(0..GROUPS.len())]);
+    let known = (!bed.members.is_empty())
+        .then(|| bed.members[rng.random_range(0..bed.members.len())].clone());
+    match (rng.random_range(0..12), known) {
+        (0 | 1, _) => bed.join(&group, "", None),
+        (2, _) => bed.join(&group, "", Some(["i", "j"][rng.random_range(0..2)])),
+        (3, Some((group, member_id, _))) => bed.join(&group, &member_id, None),
+        (4 | 5, Some((group, member_id, generation))) => bed.sync(&group, &member_id, generation),
+        (6, Some((group, member_id, generation))) => {
+            bed.shard.heartbeat(&group, &member_id, None, generation, bed.at.now).ok();
+        }
+        (7, Some((group, member_id, _))) => {
+            let (_, effects) = bed.shard.leave(&group, &[(member_id, None)], bed.at);
+            bed.take(&group, effects);
+        }
+        (8 | 9, _) => bed.commit(&group, ["t", "u"][rng.random_range(0..2)], bed.at.wall_ms),
+        (10, _) => {
+            if let Ok(records) = bed.shard.plan_deletion(&group) {
+                bed.store(records);
+            }
+        }
+        _ => bed.pass(Duration::from_millis(rng.random_range(1..90_000))),
+    }
+}
+
+#[test]
+fn memory_is_what_a_replay_gives_after_any_history() {
+    for seed in 0..200 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut bed = Bed::new();
+        for _ in 0..300 {
+            step(&mut bed, &mut rng);
+            bed.assert_is_replay();
+        }
+        // A coordinator that starts from the log, and to which nobody comes back.
+        bed.shard = Shard::new(bed.replay(), TERMS, bed.at);
+        bed.assert_is_replay();
+        bed.pass(Duration::from_secs(120));
+        assert!(bed.shard.iter().all(|(_, it)| it.classic.phase == Phase::Empty), "seed {seed}");
+        bed.pass(RETENTION + IDLE_KEPT);
+        bed.pass(RETENTION + IDLE_KEPT);
+        assert_eq!(bed.shard.len(), 0, "seed {seed}: everything has had its time");
+        assert_eq!(bed.replay(), Replay::default(), "seed {seed}");
+        assert_eq!(bed.shard.next_wake(), None, "seed {seed}: nothing is left to wait for");
+    }
+}
+
+#[test]
+fn commits_outlive_their_group_by_the_retention_and_go_with_it() {
+    let mut bed = Bed::new();
+    let group: Arc<str> = Arc::from("g");
+    bed.join(&group, "", None);
+    bed.pass(Duration::from_secs(3));
+    let (_, member_id, generation) = bed.members[0].clone();
+    bed.sync(&group, &member_id, generation);
+    bed.commit("g", "t", 7);
+    for _ in 0..900 {
+        bed.pass(Duration::from_secs(5));
+        assert_eq!(bed.shard.heartbeat("g", &member_id, None, generation, bed.at.now), Ok(()));
+    }
+    assert_eq!(bed.shard.get("g").unwrap().offsets.len(), 1, "its member still reads");
+    let (left, effects) = bed.shard.leave(&group, &[(member_id, None)], bed.at);
+    assert_eq!(left, [Ok(())]);
+    bed.take(&group, effects);
+    bed.pass(RETENTION - Duration::from_secs(1));
+    assert_eq!(bed.shard.get("g").unwrap().offsets.len(), 1);
+    bed.pass(IDLE_KEPT + Duration::from_secs(1));
+    assert!(bed.shard.get("g").is_none());
+    assert_eq!(bed.replay(), Replay::default());
+}
+
+#[test]
+fn a_clock_that_jumps_expires_nothing_early() {
+    let mut bed = Bed::new();
+    bed.commit("g", "t", 7);
+    bed.at.wall_ms -= 3_600_000;
+    bed.pass(RETENTION);
+    assert!(bed.shard.get("g").is_some(), "by the wall clock no time has passed");
+    bed.pass(RETENTION);
+    assert!(bed.shard.get("g").is_none());
+}
+
+#[test]
+fn a_group_that_nobody_joined_leaves_nothing() {
+    let mut bed = Bed::new();
+    let group: Arc<str> = Arc::from("g");
+    let mut refused = |timeout| {
+        let ticket = bed.ticket();
+        let request = JoinRequest {
+            ticket,
+            member_id: Arc::from(""),
+            new_member_id: Arc::from("m"),
+            instance_id: None,
+            client_id: Arc::from(""),
+            client_host: Arc::from(""),
+            session_timeout: timeout,
+            rebalance_timeout: timeout,
+            protocol_type: Arc::from("consumer"),
+            protocols: vec![(Arc::from("range"), Bytes::new())],
+            needs_known_id: true,
+            knows_skip: false,
+        };
+        let effects = bed.shard.join(&group, &request, bed.at);
+        bed.take(&group, effects);
+    };
+    refused(Duration::from_millis(1));
+    refused(Duration::from_secs(10));
+    assert_eq!(bed.shard.len(), 1, "a member id was given out");
+    bed.pass(Duration::from_secs(10));
+    assert_eq!((bed.shard.len(), bed.log.len()), (0, 0));
+}
