@@ -13,9 +13,14 @@ pub(crate) mod classic;
 pub(crate) mod coordinator;
 pub(crate) mod effects;
 mod load;
+mod log_reader;
 pub(crate) mod offsets;
 pub(crate) mod owner;
 pub(crate) mod replay;
 pub(crate) mod shard;
+mod snapshot;
 
 pub(crate) use self::coordinator::Groups;
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use protocol::types::PartitionId;
 use super::classic::Limits;
 use super::owner::{Owner, Unavailable};
 use super::shard::Terms;
+use super::snapshot::SnapshotFile;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::cluster::controller::{Layout, TopicSpec};
@@ -149,7 +150,12 @@ impl Groups {
         if owners.by_partition.len() <= partition {
             owners.by_partition.resize_with(partition + 1, || None);
         }
-        let start = || Owner::start(open, Arc::clone(&self.clock), self.terms());
+        let start = || {
+            let data_dir = self.partitions.data_dir();
+            let device = Arc::clone(data_dir.device());
+            let snapshot = SnapshotFile::new(device, data_dir.path(), open.name.clone());
+            Owner::start(open, Arc::clone(&self.clock), self.terms(), snapshot)
+        };
         Ok(Arc::clone(owners.by_partition[partition].get_or_insert_with(start)))
     }
 

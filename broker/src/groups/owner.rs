@@ -8,9 +8,11 @@
 //! kept, written later, and answered then; until that is done only heartbeats are taken. When the log
 //! is lost, so are the groups here: whoever waits is told to look for the coordinator again.
 
+mod background;
+
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -26,8 +28,8 @@ use tokio::sync::{Notify, oneshot};
 
 use super::classic::Times;
 use super::effects::{Answer, Effects, GroupError, Ticket};
-use super::load::{self, Loaded};
-use super::shard::{Due, Shard, Terms};
+use super::shard::{Shard, Terms};
+use super::snapshot::SnapshotFile;
 use crate::clock::Clock;
 use crate::partition::Partition;
 use crate::partition::commit_wait::CommitWait;
@@ -35,6 +37,9 @@ use crate::partition::waiters::CommitState;
 
 /// When an append that the log has refused for now is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Bytes of the log that no snapshot covers, beyond which one is made; more if the last one was larger.
+const UNCOVERED_BYTES_MAX: usize = 16 << 20;
 
 /// Why groups cannot be served here at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +80,7 @@ pub(crate) struct Owner {
     partition: Arc<Partition>,
     clock: Arc<dyn Clock>,
     terms: Terms,
+    snapshot: SnapshotFile,
     state: Mutex<State>,
     /// The task of the times looks again.
     look_again: Arc<Notify>,
@@ -98,6 +104,7 @@ struct Serving {
     held_back: Option<HeldBack>,
     /// When the task of the times looks by itself.
     armed: Option<Instant>,
+    uncovered: Uncovered,
 }
 
 #[derive(Debug)]
@@ -107,21 +114,31 @@ struct HeldBack {
     retry_at: Instant,
 }
 
+/// What of the log is not in a snapshot.
+#[derive(Debug, Default)]
+struct Uncovered {
+    bytes: usize,
+    bytes_max: usize,
+    is_being_covered: bool,
+}
+
 impl Owner {
     /// Begins to load the groups of `partition`, and then serves them.
-    pub(crate) fn start(
+    pub(super) fn start(
         partition: Arc<Partition>,
         clock: Arc<dyn Clock>,
         terms: Terms,
+        snapshot: SnapshotFile,
     ) -> Arc<Self> {
         let owner = Arc::new(Self {
             partition,
             clock,
             terms,
+            snapshot,
             state: Mutex::new(State::Loading),
             look_again: Arc::new(Notify::new()),
         });
-        tokio::spawn(run(Arc::downgrade(&owner), Arc::clone(&owner.look_again)));
+        tokio::spawn(background::run(Arc::downgrade(&owner), Arc::clone(&owner.look_again)));
         owner
     }
 
@@ -200,7 +217,7 @@ impl Owner {
         if records.is_empty() {
             return Ok((planned, serving.end));
         }
-        match self.append(&records, at) {
+        match self.append(&mut serving.uncovered, &records, at) {
             Ok(end) => {
                 serving.end = end;
                 serving.shard.apply(records, at);
@@ -260,7 +277,7 @@ impl Owner {
     fn write_held_back(&self, state: &mut MutexGuard<'_, State>, at: Times) {
         let State::Serving(serving) = &mut **state else { return };
         let Some(mut held_back) = serving.held_back.take() else { return };
-        match self.append(&held_back.records, at) {
+        match self.append(&mut serving.uncovered, &held_back.records, at) {
             Ok(end) => {
                 serving.end = end;
                 serving.tell(held_back.answers);
@@ -279,7 +296,12 @@ impl Owner {
         }
     }
 
-    fn append(&self, records: &[GroupRecord], at: Times) -> Result<Offset, AppendOutcome> {
+    fn append(
+        &self,
+        uncovered: &mut Uncovered,
+        records: &[GroupRecord],
+        at: Times,
+    ) -> Result<Offset, AppendOutcome> {
         let timestamp = Timestamp::new(at.wall_ms);
         let mut builder = BatchBuilder::new(Attributes::new(Codec::None));
         for record in records {
@@ -288,10 +310,17 @@ impl Owner {
             builder = builder.with_record(&NewRecord { timestamp, key, value, headers: &[] });
         }
         let batch = builder.build().expect("nothing is compressed");
+        let bytes = batch.len();
         let header = BatchHeader::parse(&batch).expect("it was just built");
         let body = Bytes::from(batch).slice(HEADER_BYTES..);
         match self.partition.replica.produce(AppendBatch { header, body }, timestamp) {
-            Ok(appended) => Ok(appended.next_offset),
+            Ok(appended) => {
+                uncovered.bytes += bytes;
+                if uncovered.bytes >= uncovered.bytes_max && !uncovered.is_being_covered {
+                    self.look_again.notify_one();
+                }
+                Ok(appended.next_offset)
+            }
             Err(ProduceError::Append(AppendError::Busy { .. } | AppendError::DiskFull)) => {
                 Err(AppendOutcome::Refused)
             }
@@ -314,84 +343,6 @@ impl Owner {
         if next.is_some_and(|next| serving.armed.is_none_or(|armed| next < armed)) {
             serving.armed = next;
             self.look_again.notify_one();
-        }
-    }
-
-    /// Does what is due; when to come again.
-    fn look_at_times(&self) -> Option<Instant> {
-        let at = self.times();
-        let mut state = self.state.lock();
-        if state
-            .serving()
-            .is_ok_and(|it| it.held_back.as_ref().is_some_and(|it| it.retry_at <= at.now))
-        {
-            self.write_held_back(&mut state, at);
-        }
-        while let Some(due) = state.serving().ok().and_then(|serving| serving.shard.due(at.now)) {
-            match due {
-                Due::Members(name, timer) => {
-                    let Ok(serving) = state.serving() else { break };
-                    let effects = serving.shard.wake(&name, &timer, at);
-                    self.carry_out(&mut state, effects, at);
-                }
-                Due::Expiry(name) => self.expire(&mut state, &name, at),
-            }
-        }
-        let serving = state.serving().ok()?;
-        serving.armed = serving.next_look();
-        serving.armed
-    }
-
-    fn expire(&self, state: &mut MutexGuard<'_, State>, name: &Arc<str>, at: Times) {
-        let Ok(serving) = state.serving() else { return };
-        let records = serving.shard.plan_expiry(name, at);
-        if !records.is_empty() {
-            let appended = if serving.held_back.is_some() {
-                Err(AppendOutcome::Refused)
-            } else {
-                self.append(&records, at)
-            };
-            match appended {
-                Ok(end) => {
-                    tracing::debug!(group = %name, commits = records.len(), "forgot what was too old");
-                    serving.end = end;
-                    serving.shard.apply(records, at);
-                }
-                Err(AppendOutcome::Refused | AppendOutcome::TooLarge) => {
-                    serving.shard.set_expiry(name, at.now + RETRY_AFTER);
-                    return;
-                }
-                Err(AppendOutcome::Lost) => {
-                    **state = State::Lost;
-                    return;
-                }
-            }
-        }
-        serving.shard.note_expiry(name, at);
-    }
-
-    fn loaded(&self, loaded: Result<Loaded, load::LoadError>) {
-        let at = self.times();
-        let mut state = self.state.lock();
-        match loaded {
-            Ok(Loaded { replay, end, records }) => {
-                let shard = Shard::new(replay, self.terms, at);
-                let partition = &self.partition.name.partition;
-                tracing::debug!(%partition, groups = shard.len(), records, "groups are loaded");
-                *state = State::Serving(Box::new(Serving {
-                    shard,
-                    end,
-                    waiting: HashMap::new(),
-                    next_ticket: 0,
-                    held_back: None,
-                    armed: None,
-                }));
-            }
-            Err(error) => {
-                let partition = &self.partition.name.partition;
-                tracing::error!(%partition, %error, "the groups of this partition cannot be loaded");
-                *state = State::Lost;
-            }
         }
     }
 }
@@ -444,30 +395,6 @@ enum AppendOutcome {
     TooLarge,
     /// The log takes nothing any more.
     Lost,
-}
-
-/// Loads, then looks at times as long as somebody holds the owner.
-async fn run(owner: Weak<Owner>, look_again: Arc<Notify>) {
-    let Some(partition) = owner.upgrade().map(|owner| Arc::clone(&owner.partition)) else { return };
-    let loaded = tokio::task::spawn_blocking(move || load::load(&partition)).await;
-    let Ok(loaded) = loaded else {
-        tracing::error!("loading groups has panicked");
-        return;
-    };
-    match owner.upgrade() {
-        Some(owner) => owner.loaded(loaded),
-        None => return,
-    }
-    loop {
-        let Some(next) = owner.upgrade().map(|owner| owner.look_at_times()) else { return };
-        match next {
-            Some(at) => {
-                // Whichever comes first, the times are looked at.
-                tokio::time::timeout_at(at.into(), look_again.notified()).await.ok();
-            }
-            None => look_again.notified().await,
-        }
-    }
 }
 
 impl std::fmt::Debug for Owner {

@@ -1,0 +1,150 @@
+//! What an owner does by itself: it loads the groups, looks at times that have come, and makes
+//! snapshots.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use parking_lot::MutexGuard;
+use tokio::sync::Notify;
+
+use super::{AppendOutcome, Owner, RETRY_AFTER, Serving, State, UNCOVERED_BYTES_MAX, Uncovered};
+use crate::groups::classic::Times;
+use crate::groups::load::{self, Loaded};
+use crate::groups::shard::{Due, Shard};
+
+/// Loads, then looks at times as long as somebody holds the owner.
+pub(super) async fn run(owner: Weak<Owner>, look_again: Arc<Notify>) {
+    let Some(loading) = owner.upgrade() else { return };
+    let load = move || load::load(&loading.partition, &loading.snapshot);
+    let loaded = tokio::task::spawn_blocking(load).await;
+    let Ok(loaded) = loaded else {
+        tracing::error!("loading groups has panicked");
+        return;
+    };
+    match owner.upgrade() {
+        Some(owner) => owner.loaded(loaded),
+        None => return,
+    }
+    loop {
+        let Some(present) = owner.upgrade() else { return };
+        let next = present.look_at_times();
+        present.cover();
+        match next {
+            Some(at) => {
+                // Whichever comes first, the times are looked at.
+                tokio::time::timeout_at(at.into(), look_again.notified()).await.ok();
+            }
+            None => look_again.notified().await,
+        }
+    }
+}
+
+impl Owner {
+    fn loaded(&self, loaded: Result<Loaded, load::LoadError>) {
+        let at = self.times();
+        let mut state = self.state.lock();
+        match loaded {
+            Ok(Loaded { replay, end, log_bytes }) => {
+                let shard = Shard::new(replay, self.terms, at);
+                let partition = &self.partition.name.partition;
+                tracing::debug!(%partition, groups = shard.len(), log_bytes, "groups are loaded");
+                *state = State::Serving(Box::new(Serving {
+                    shard,
+                    end,
+                    waiting: HashMap::new(),
+                    next_ticket: 0,
+                    held_back: None,
+                    armed: None,
+                    uncovered: Uncovered {
+                        bytes: log_bytes,
+                        bytes_max: UNCOVERED_BYTES_MAX,
+                        is_being_covered: false,
+                    },
+                }));
+            }
+            Err(error) => {
+                let partition = &self.partition.name.partition;
+                tracing::error!(%partition, %error, "the groups of this partition cannot be loaded");
+                *state = State::Lost;
+            }
+        }
+    }
+
+    /// Does what is due; when to come again.
+    fn look_at_times(&self) -> Option<Instant> {
+        let at = self.times();
+        let mut state = self.state.lock();
+        if state
+            .serving()
+            .is_ok_and(|it| it.held_back.as_ref().is_some_and(|it| it.retry_at <= at.now))
+        {
+            self.write_held_back(&mut state, at);
+        }
+        while let Some(due) = state.serving().ok().and_then(|serving| serving.shard.due(at.now)) {
+            match due {
+                Due::Members(name, timer) => {
+                    let Ok(serving) = state.serving() else { break };
+                    let effects = serving.shard.wake(&name, &timer, at);
+                    self.carry_out(&mut state, effects, at);
+                }
+                Due::Expiry(name) => self.expire(&mut state, &name, at),
+            }
+        }
+        let serving = state.serving().ok()?;
+        serving.armed = serving.next_look();
+        serving.armed
+    }
+
+    /// Makes a snapshot in the background if there is much that none covers.
+    fn cover(self: Arc<Self>) {
+        {
+            let mut state = self.state.lock();
+            let Ok(Serving { uncovered, .. }) = state.serving() else { return };
+            if uncovered.is_being_covered || uncovered.bytes < uncovered.bytes_max {
+                return;
+            }
+            *uncovered = Uncovered { bytes: 0, is_being_covered: true, ..*uncovered };
+        }
+        tokio::task::spawn_blocking(move || {
+            let made = self.snapshot.renew(&self.partition);
+            let partition = &self.partition.name.partition;
+            if let Err(error) = &made {
+                tracing::warn!(%partition, %error, "no snapshot of the groups: starts take longer");
+            }
+            let mut state = self.state.lock();
+            if let Ok(Serving { uncovered, .. }) = state.serving() {
+                uncovered.is_being_covered = false;
+                uncovered.bytes_max = made.unwrap_or_default().max(UNCOVERED_BYTES_MAX);
+            }
+        });
+    }
+
+    fn expire(&self, state: &mut MutexGuard<'_, State>, name: &Arc<str>, at: Times) {
+        let Ok(serving) = state.serving() else { return };
+        let records = serving.shard.plan_expiry(name, at);
+        if !records.is_empty() {
+            let appended = if serving.held_back.is_some() {
+                Err(AppendOutcome::Refused)
+            } else {
+                self.append(&mut serving.uncovered, &records, at)
+            };
+            match appended {
+                Ok(end) => {
+                    tracing::debug!(group = %name, commits = records.len(), "forgot what was too old");
+                    serving.end = end;
+                    serving.shard.apply(records, at);
+                }
+                Err(AppendOutcome::Refused | AppendOutcome::TooLarge) => {
+                    serving.shard.set_expiry(name, at.now + RETRY_AFTER);
+                    return;
+                }
+                Err(AppendOutcome::Lost) => {
+                    **state = State::Lost;
+                    return;
+                }
+            }
+        }
+        serving.shard.note_expiry(name, at);
+    }
+}

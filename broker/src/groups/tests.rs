@@ -1,0 +1,212 @@
+//! Groups on real logs: what is answered is durable, and what a restart finds is what was answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::messages as m;
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
+use protocol::response::Response;
+
+use crate::groups::Groups;
+use crate::handlers;
+use crate::reply::{Reply, Work};
+use crate::test_node::{TestNode, assert_encodes, batch, finish, name, produce_request};
+use crate::wire_text::text;
+
+const VERSION: i16 = 5;
+
+fn group() -> m::GroupId {
+    m::GroupId(text("g"))
+}
+
+async fn answer(version: i16, work: Work) -> Response {
+    let reply = finish(work).await;
+    assert_encodes(&reply, version);
+    let Reply::Message(response) = reply else { panic!("{reply:?}") };
+    response
+}
+
+async fn join(node: &TestNode, member_id: &str) -> m::JoinGroupResponse {
+    let protocol = JoinGroupRequestProtocol::default()
+        .with_name(text("range"))
+        .with_metadata(Bytes::from_static(b"topics"));
+    let request = m::JoinGroupRequest::default()
+        .with_group_id(group())
+        .with_member_id(text(member_id))
+        .with_session_timeout_ms(10_000)
+        .with_rebalance_timeout_ms(10_000)
+        .with_protocol_type(text("consumer"))
+        .with_protocols(vec![protocol]);
+    let work = handlers::join_group::handle(&node.broker, &TestNode::context(VERSION), request);
+    let Response::JoinGroup(response) = answer(VERSION, work).await else { panic!() };
+    response
+}
+
+async fn sync(node: &TestNode, joined: &m::JoinGroupResponse) -> m::SyncGroupResponse {
+    let assignment = SyncGroupRequestAssignment::default()
+        .with_member_id(joined.member_id.clone())
+        .with_assignment(Bytes::from_static(b"mine"));
+    let request = m::SyncGroupRequest::default()
+        .with_group_id(group())
+        .with_member_id(joined.member_id.clone())
+        .with_generation_id(joined.generation_id)
+        .with_assignments(vec![assignment]);
+    let work = handlers::sync_group::handle(&node.broker, &TestNode::context(3), request);
+    let Response::SyncGroup(response) = answer(3, work).await else { panic!() };
+    response
+}
+
+async fn heartbeat(node: &TestNode, joined: &m::JoinGroupResponse) -> i16 {
+    let request = m::HeartbeatRequest::default()
+        .with_group_id(group())
+        .with_member_id(joined.member_id.clone())
+        .with_generation_id(joined.generation_id);
+    let work = handlers::heartbeat::handle(&node.broker, &TestNode::context(3), request);
+    let Response::Heartbeat(response) = answer(3, work).await else { panic!() };
+    response.error_code
+}
+
+/// Commits for partition 0 of `topic` as one who assigns partitions itself.
+async fn commit(node: &TestNode, topic: &str, offset: i64) -> i16 {
+    let partition = OffsetCommitRequestPartition::default()
+        .with_committed_offset(offset)
+        .with_committed_metadata(Some(text("note")));
+    let topic =
+        OffsetCommitRequestTopic::default().with_name(name(topic)).with_partitions(vec![partition]);
+    let request = m::OffsetCommitRequest::default()
+        .with_group_id(group())
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![topic]);
+    let work = handlers::offset_commit::handle(&node.broker, &TestNode::context(8), request);
+    let Response::OffsetCommit(response) = answer(8, work).await else { panic!() };
+    response.topics[0].partitions[0].error_code
+}
+
+/// Everything that the group has committed: error, topics with offset of partition 0.
+async fn committed(node: &TestNode) -> (i16, Vec<(String, i64)>) {
+    let request = m::OffsetFetchRequest::default().with_group_id(group()).with_topics(None);
+    let work = handlers::offset_fetch::handle(&node.broker, &TestNode::context(7), request);
+    let Response::OffsetFetch(response) = answer(7, work).await else { panic!() };
+    let topics = response.topics.iter();
+    let offsets = topics.map(|it| (it.name.to_string(), it.partitions[0].committed_offset));
+    (response.error_code, offsets.collect())
+}
+
+async fn find_coordinator(node: &TestNode) {
+    node.broker.groups.create_topic().await.unwrap();
+    loaded(&node.broker.groups).await;
+}
+
+/// Waits until the group's state is in memory.
+async fn loaded(groups: &Groups) {
+    let load = async {
+        while groups.owner("g").unwrap().look(|_| ()).is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), load).await.expect("groups are loaded");
+}
+
+/// The groups of the same log in a process that starts now.
+async fn started_again(node: &TestNode) -> Groups {
+    let broker = &node.broker;
+    let groups = Groups::new(
+        Arc::clone(&broker.cluster),
+        Arc::clone(&broker.partitions),
+        Arc::clone(&broker.clock),
+        broker.settings.groups.clone(),
+    );
+    groups.load();
+    loaded(&groups).await;
+    groups
+}
+
+#[tokio::test]
+async fn a_member_joins_and_a_restart_finds_it() {
+    let node = TestNode::new(&[("t", 1, &[])]).await;
+    find_coordinator(&node).await;
+    let known = join(&node, "").await;
+    assert_eq!((known.error_code, known.generation_id), (79, -1), "an id first");
+    let joined = join(&node, &known.member_id).await;
+    assert_eq!((joined.error_code, joined.generation_id), (0, 1));
+    assert_eq!((&joined.leader, joined.members.len()), (&joined.member_id, 1));
+    let synced = sync(&node, &joined).await;
+    assert_eq!((synced.error_code, &*synced.assignment), (0, b"mine".as_slice()));
+    assert_eq!(heartbeat(&node, &joined).await, 0);
+
+    let groups = started_again(&node).await;
+    let (member, _) = groups
+        .owner("g")
+        .unwrap()
+        .look(|shard| {
+            let classic = &shard.get("g").unwrap().classic;
+            let (member_id, member) = classic.members.first_key_value().unwrap();
+            (classic.generation, member_id.to_string(), member.assignment.clone())
+        })
+        .unwrap();
+    assert_eq!(member, (1, joined.member_id.to_string(), Bytes::from_static(b"mine")));
+}
+
+#[tokio::test]
+async fn commits_are_told_by_all_who_start_from_the_log() {
+    let node = TestNode::new(&[("t", 1, &[]), ("u", 1, &[])]).await;
+    find_coordinator(&node).await;
+    assert_eq!(committed(&node).await, (0, Vec::new()));
+    assert_eq!([commit(&node, "t", 5).await, commit(&node, "u", 6).await], [0, 0]);
+    assert_eq!(commit(&node, "t", 7).await, 0);
+    assert_eq!(commit(&node, "nope", 7).await, 3);
+    let expected = vec![("t".to_owned(), 7), ("u".to_owned(), 6)];
+    assert_eq!(committed(&node).await, (0, expected));
+    let groups = started_again(&node).await;
+    let (offset, _) = groups
+        .owner("g")
+        .unwrap()
+        .look(|shard| shard.get("g").unwrap().offsets.get("t", 0).unwrap().offset)
+        .unwrap();
+    assert_eq!(offset, 7);
+}
+
+const KAFKA_STORAGE_ERROR: i16 = 56;
+
+/// Tries to write something else, which is how the broker finds out that the disk is full.
+async fn produce(node: &TestNode) -> i16 {
+    let request = produce_request(-1, &[("t", 0, Some(batch(&["a"])))]).with_timeout_ms(50);
+    let Reply::Message(Response::Produce(response)) = node.produce_request(9, request).await else {
+        panic!("no response")
+    };
+    response.responses[0].partition_responses[0].error_code
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_commits_and_keeps_members_waiting_until_there_is_space() {
+    let (node, device) = TestNode::on_faulty_device(&[("t", 1, &[])]).await;
+    find_coordinator(&node).await;
+    assert_eq!(commit(&node, "t", 5).await, 0);
+    let known = join(&node, "").await;
+    let joined = join(&node, &known.member_id).await;
+    device.set_capacity_bytes(Some(0));
+    while produce(&node).await != KAFKA_STORAGE_ERROR {}
+    assert_eq!(committed(&node).await, (0, vec![("t".to_owned(), 5)]), "reading goes on");
+    let waiting = sync(&node, &joined);
+    tokio::pin!(waiting);
+    let early = tokio::time::timeout(Duration::from_millis(50), &mut waiting).await;
+    assert!(early.is_err(), "nothing is told that is not stored: {early:?}");
+    assert_eq!(heartbeat(&node, &joined).await, 0, "it is alive all the same");
+    assert_eq!(commit(&node, "t", 9).await, 15);
+    device.set_capacity_bytes(None);
+    let synced = tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap();
+    assert_eq!((synced.error_code, &*synced.assignment), (0, b"mine".as_slice()));
+    assert_eq!(committed(&node).await, (0, vec![("t".to_owned(), 5)]));
+}
+
+#[tokio::test]
+async fn clients_cannot_write_into_the_groups_log() {
+    let node = TestNode::new(&[]).await;
+    find_coordinator(&node).await;
+    assert_eq!(node.produce("__consumer_offsets", 0, batch(&["noise"])).await.error_code, 17);
+}
