@@ -132,6 +132,11 @@ impl Cluster {
         self.images.borrow().clone()
     }
 
+    /// The newest image, and those that come after it.
+    pub(crate) fn images(&self) -> watch::Receiver<Arc<Image>> {
+        self.images.clone()
+    }
+
     /// The cluster's identity, as clients see it.
     pub(crate) fn cluster_id(&self) -> &str {
         &self.cluster_id

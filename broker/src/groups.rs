@@ -11,6 +11,7 @@
 pub(crate) mod after_commit;
 pub(crate) mod classic;
 pub(crate) mod coordinator;
+pub(crate) mod deleted_topics;
 pub(crate) mod effects;
 mod load;
 mod log_reader;

@@ -33,7 +33,7 @@ use crate::connection::{Limits, Shared};
 use crate::context::Listener;
 use crate::dispatch::Dispatcher;
 use crate::fetch_session::FetchSessions;
-use crate::groups::Groups;
+use crate::groups::{Groups, deleted_topics};
 use crate::http::{self, Health, Observed, Phase};
 use crate::metrics::EdgeMetrics;
 use crate::partition_metrics::PartitionMetrics;
@@ -182,6 +182,7 @@ async fn start_on(
         response_memory: ResponseMemory::new(RESPONSE_BYTES_MAX),
         clock,
     });
+    background.spawn(deleted_topics::run(Arc::clone(&broker)));
     let connections = connections(&broker, http_address);
     let limits = ConnectionLimits {
         connections_max: broker.settings.max_connections.min(descriptors.connections_max),

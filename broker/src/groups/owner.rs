@@ -55,6 +55,13 @@ pub(crate) enum Unavailable {
     Blocked,
 }
 
+impl Unavailable {
+    /// Whether the same owner may serve a little later.
+    pub(crate) const fn is_passing(self) -> bool {
+        matches!(self, Self::Loading | Self::Blocked)
+    }
+}
+
 /// An answer, and the end of what must be committed before it may leave (exclusive).
 #[derive(Debug)]
 pub(crate) struct Told {

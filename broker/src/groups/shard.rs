@@ -245,6 +245,22 @@ impl Shard {
         Ok((answers, records))
     }
 
+    /// What forgets the commits for some topics, at most so many of them (and those of one group more).
+    pub(crate) fn plan_forgetting(
+        &self,
+        is_meant: impl Fn(&str) -> bool,
+        records_max: usize,
+    ) -> Vec<GroupRecord> {
+        let mut records = Vec::new();
+        for (name, group) in &self.groups {
+            if records.len() >= records_max {
+                break;
+            }
+            records.extend(group.offsets.forget(name, |topic, _, _| is_meant(topic)));
+        }
+        records
+    }
+
     /// Takes commits and deletions that the log has taken.
     pub(crate) fn apply(&mut self, records: Vec<GroupRecord>, at: Times) {
         for record in records {

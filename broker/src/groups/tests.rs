@@ -12,7 +12,7 @@ use kafka_protocol::messages::offset_commit_request::{
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use protocol::response::Response;
 
-use crate::groups::Groups;
+use crate::groups::{Groups, deleted_topics};
 use crate::handlers;
 use crate::reply::{Reply, Work};
 use crate::test_node::{TestNode, assert_encodes, batch, finish, name, produce_request};
@@ -209,4 +209,24 @@ async fn clients_cannot_write_into_the_groups_log() {
     let node = TestNode::new(&[]).await;
     find_coordinator(&node).await;
     assert_eq!(node.produce("__consumer_offsets", 0, batch(&["noise"])).await.error_code, 17);
+}
+
+#[tokio::test]
+async fn commits_go_with_their_topic() {
+    let node = TestNode::new(&[("t", 1, &[]), ("u", 1, &[])]).await;
+    find_coordinator(&node).await;
+    assert_eq!([commit(&node, "t", 5).await, commit(&node, "u", 6).await], [0, 0]);
+    let watching = tokio::spawn(deleted_topics::run(Arc::clone(&node.broker)));
+    let request =
+        m::DeleteTopicsRequest::default().with_topic_names(vec![name("t")]).with_timeout_ms(30_000);
+    let work = handlers::delete_topics::handle(&node.broker, &TestNode::context(5), request);
+    let Response::DeleteTopics(response) = answer(5, work).await else { panic!() };
+    assert_eq!(response.responses[0].error_code, 0);
+    let forgotten = async {
+        while committed(&node).await != (0, vec![("u".to_owned(), 6)]) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), forgotten).await.expect("its commits go too");
+    watching.abort();
 }
