@@ -79,6 +79,12 @@ pub(crate) fn dispatch(broker: &Arc<Broker>, context: &RequestContext, request: 
         }
         Request::ListGroups(request) => handlers::list_groups::handle(broker, context, request),
         Request::DeleteGroups(request) => handlers::delete_groups::handle(broker, context, request),
+        Request::ConsumerGroupHeartbeat(request) => {
+            handlers::consumer_group_heartbeat::handle(broker, context, request)
+        }
+        Request::ConsumerGroupDescribe(request) => {
+            handlers::consumer_group_describe::handle(broker, context, request)
+        }
         Request::OffsetDelete(request) => handlers::offset_delete::handle(broker, context, request),
     }
 }

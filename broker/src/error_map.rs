@@ -127,6 +127,13 @@ pub(crate) const fn group(error: GroupError) -> ErrorCode {
         GroupError::UnknownGroup => ErrorCode::GroupIdNotFound,
         GroupError::NotEmpty => ErrorCode::NonEmptyGroup,
         GroupError::Subscribed => ErrorCode::GroupSubscribedToTopic,
+        GroupError::FencedEpoch => ErrorCode::FencedMemberEpoch,
+        GroupError::StaleEpoch => ErrorCode::StaleMemberEpoch,
+        GroupError::UnreleasedInstance => ErrorCode::UnreleasedInstanceId,
+        GroupError::UnsupportedAssignor => ErrorCode::UnsupportedAssignor,
+        GroupError::InvalidRegex => ErrorCode::InvalidRegularExpression,
+        GroupError::InvalidRequest(_) => ErrorCode::InvalidRequest,
+        GroupError::UnsupportedVersion => ErrorCode::UnsupportedVersion,
         // As Kafka answers when its log refuses the group's record for its size.
         GroupError::TooLarge => ErrorCode::UnknownServerError,
     }

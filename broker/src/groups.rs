@@ -9,12 +9,16 @@
 //! when) begins anew when the log is read again, and members come back by themselves.
 
 pub(crate) mod after_commit;
+pub(crate) mod assignor;
 pub(crate) mod classic;
+pub(crate) mod consumer;
 pub(crate) mod coordinator;
 pub(crate) mod deleted_topics;
 pub(crate) mod effects;
 mod load;
 mod log_reader;
+pub(crate) mod members;
+mod migration;
 pub(crate) mod offsets;
 pub(crate) mod owner;
 pub(crate) mod replay;

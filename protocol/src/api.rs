@@ -114,6 +114,8 @@ pub const SERVED: &[ApiSpec] = &[
     api(44, "IncrementalAlterConfigs", (0, 1), 1, 4, &requests::INCREMENTAL_ALTER_CONFIGS),
     api(47, "OffsetDelete", (0, 0), NEVER, 4, &requests::OFFSET_DELETE),
     api(60, "DescribeCluster", (0, 2), 0, 1, &requests::DESCRIBE_CLUSTER),
+    api(68, "ConsumerGroupHeartbeat", (0, 1), 0, 4, &requests::CONSUMER_GROUP_HEARTBEAT),
+    api(69, "ConsumerGroupDescribe", (0, 1), 0, 4, &requests::CONSUMER_GROUP_DESCRIBE),
     api(74, "ListConfigResources", (0, 1), 0, 1, &requests::LIST_CONFIG_RESOURCES),
     api(75, "DescribeTopicPartitions", (0, 0), 0, 4, &requests::DESCRIBE_TOPIC_PARTITIONS),
 ];

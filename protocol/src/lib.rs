@@ -8,6 +8,7 @@
 pub mod api;
 pub mod batch;
 pub mod compression;
+pub mod consumer_protocol;
 pub mod error_code;
 pub mod fetch_response;
 pub mod group_record;

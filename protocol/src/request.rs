@@ -53,6 +53,8 @@ pub enum Request {
     ListGroups(m::ListGroupsRequest),
     DeleteGroups(m::DeleteGroupsRequest),
     OffsetDelete(m::OffsetDeleteRequest),
+    ConsumerGroupHeartbeat(m::ConsumerGroupHeartbeatRequest),
+    ConsumerGroupDescribe(m::ConsumerGroupDescribeRequest),
 }
 
 /// The fixed part of every request.
@@ -242,6 +244,8 @@ fn decode_body(spec: &ApiSpec, version: i16, body: &mut Bytes) -> Result<Request
         44 => read(Request::IncrementalAlterConfigs, body, version),
         47 => read(Request::OffsetDelete, body, version),
         60 => read(Request::DescribeCluster, body, version),
+        68 => read(Request::ConsumerGroupHeartbeat, body, version),
+        69 => read(Request::ConsumerGroupDescribe, body, version),
         74 => read(Request::ListConfigResources, body, version),
         75 => read(Request::DescribeTopicPartitions, body, version),
         _ => Err(format!("{} is in the table but has no decoder", spec.name)),

@@ -47,6 +47,8 @@ pub enum Response {
     ListGroups(m::ListGroupsResponse),
     DeleteGroups(m::DeleteGroupsResponse),
     OffsetDelete(m::OffsetDeleteResponse),
+    ConsumerGroupHeartbeat(m::ConsumerGroupHeartbeatResponse),
+    ConsumerGroupDescribe(m::ConsumerGroupDescribeResponse),
 }
 
 /// A field is set that the version cannot carry: a bug of the handler.
@@ -91,6 +93,8 @@ impl Response {
             Self::IncrementalAlterConfigs(message) => head.frame(44, message),
             Self::OffsetDelete(message) => head.frame(47, message),
             Self::DescribeCluster(message) => head.frame(60, message),
+            Self::ConsumerGroupHeartbeat(message) => head.frame(68, message),
+            Self::ConsumerGroupDescribe(message) => head.frame(69, message),
             Self::ListConfigResources(message) => head.frame(74, message),
             Self::DescribeTopicPartitions(message) => head.frame(75, message),
         }
@@ -215,6 +219,8 @@ mod tests {
         check(44, Response::IncrementalAlterConfigs);
         check(47, Response::OffsetDelete);
         check(60, Response::DescribeCluster);
+        check(68, Response::ConsumerGroupHeartbeat);
+        check(69, Response::ConsumerGroupDescribe);
         check(74, Response::ListConfigResources);
         check(75, Response::DescribeTopicPartitions);
     }

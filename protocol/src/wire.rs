@@ -121,9 +121,16 @@ impl<'a> Reader<'a> {
         self.nullable_string(what)?.ok_or(WireError::Length(what, -1))
     }
 
+    pub(crate) fn nullable_bytes(
+        &mut self,
+        what: &'static str,
+    ) -> Result<Option<&'a [u8]>, WireError> {
+        let Some(length) = self.length(Width::Four, what)? else { return Ok(None) };
+        self.take(length, what).map(Some)
+    }
+
     pub(crate) fn bytes(&mut self, what: &'static str) -> Result<&'a [u8], WireError> {
-        let length = self.length(Width::Four, what)?.ok_or(WireError::Length(what, -1))?;
-        self.take(length, what)
+        self.nullable_bytes(what)?.ok_or(WireError::Length(what, -1))
     }
 
     /// An array, each element of which takes at least one byte.
@@ -251,6 +258,10 @@ impl Writer {
     pub(crate) fn bytes(&mut self, value: &[u8]) {
         self.length(Width::Four, Some(value.len()));
         self.bytes.extend(value);
+    }
+
+    pub(crate) fn null_bytes(&mut self) {
+        self.length(Width::Four, None);
     }
 
     pub(crate) fn list<T>(&mut self, elements: &[T], mut element: impl FnMut(&mut Self, &T)) {

@@ -24,6 +24,10 @@ pub const INVALID_REQUIRED_ACKS: i16 = 21;
 pub const UNKNOWN_MEMBER_ID: i16 = 25;
 /// A timestamp beyond what the topic takes.
 pub const INVALID_TIMESTAMP: i16 = 32;
+/// The group is at another generation.
+pub const ILLEGAL_GENERATION: i16 = 22;
+/// The member shall join again.
+pub const REBALANCE_IN_PROGRESS: i16 = 27;
 /// This version of the request is not served.
 pub const UNSUPPORTED_VERSION: i16 = 35;
 /// The topic exists.
@@ -62,9 +66,23 @@ pub const UNSUPPORTED_COMPRESSION_TYPE: i16 = 76;
 pub const MEMBER_ID_REQUIRED: i16 = 79;
 /// A record breaks a rule.
 pub const INVALID_RECORD: i16 = 87;
+/// No such group.
+pub const GROUP_ID_NOT_FOUND: i16 = 69;
+/// Another member has the static id now.
+pub const FENCED_INSTANCE_ID: i16 = 82;
 /// No topic with this id.
 pub const UNKNOWN_TOPIC_ID: i16 = 100;
 /// The id belongs to an older topic of this name.
 pub const INCONSISTENT_TOPIC_ID: i16 = 103;
 /// The session was made without topic ids, or with.
 pub const FETCH_SESSION_TOPIC_ID_ERROR: i16 = 106;
+/// The member must give up everything and join again.
+pub const FENCED_MEMBER_EPOCH: i16 = 110;
+/// The static id belongs to a member that has not left.
+pub const UNRELEASED_INSTANCE_ID: i16 = 111;
+/// No such server-side assignor.
+pub const UNSUPPORTED_ASSIGNOR: i16 = 112;
+/// A commit or fetch at another member epoch than the present one.
+pub const STALE_MEMBER_EPOCH: i16 = 113;
+/// Not a regular expression of RE2's dialect.
+pub const INVALID_REGULAR_EXPRESSION: i16 = 128;

@@ -310,6 +310,8 @@ impl ClassicGroup {
                 self.sync_time_is_up(at, limits, effects);
             }
             (Timer::Join | Timer::Sync | Timer::Expiry, _) => {}
+            // Of the time when this was a group of the other protocol.
+            (Timer::Revocation(_) | Timer::Rejoin(_) | Timer::Resync(_), _) => {}
         }
     }
 
@@ -364,6 +366,18 @@ impl ClassicGroup {
             self.instances.insert(Arc::clone(instance_id), Arc::clone(&member_id));
         }
         self.members.insert(member_id, member);
+    }
+
+    /// The group goes on with another protocol: whoever waits is told to join again.
+    pub(super) fn dissolve(&mut self, effects: &mut Effects) {
+        for (member_id, member) in &mut self.members {
+            if let Some(ticket) = member.joining.take() {
+                effects.refuse_join(ticket, GroupError::RebalanceInProgress, member_id);
+            }
+            if let Some(ticket) = member.syncing.take() {
+                effects.refuse_sync(ticket, GroupError::RebalanceInProgress);
+            }
+        }
     }
 
     /// Takes a member out; whoever waits in its name is told that it is gone.
@@ -449,7 +463,7 @@ fn millis(milliseconds: i32) -> Duration {
     Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
 }
 
-fn to_millis(duration: Duration) -> i32 {
+pub(super) fn to_millis(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }
 

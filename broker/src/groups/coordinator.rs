@@ -154,7 +154,8 @@ impl Groups {
             let data_dir = self.partitions.data_dir();
             let device = Arc::clone(data_dir.device());
             let snapshot = SnapshotFile::new(device, data_dir.path(), open.name.clone());
-            Owner::start(open, Arc::clone(&self.clock), self.terms(), snapshot)
+            let (clock, cluster) = (Arc::clone(&self.clock), Arc::clone(&self.cluster));
+            Owner::start(open, clock, cluster, self.terms(), snapshot)
         };
         Ok(Arc::clone(owners.by_partition[partition].get_or_insert_with(start)))
     }
@@ -169,6 +170,7 @@ impl Groups {
                 session_timeout_min: settings.session_timeout_min,
                 session_timeout_max: settings.session_timeout_max,
             },
+            consumer: settings.consumer,
             retention_ms: i64::try_from(retention).unwrap_or(i64::MAX),
             idle_kept: settings.idle_group_kept.max(Duration::from_millis(1)),
         }

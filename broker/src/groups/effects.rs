@@ -46,6 +46,27 @@ pub(crate) enum GroupError {
     /// What is to be stored of the group is larger than the log can take.
     #[error("the group's assignments are too large to be stored")]
     TooLarge,
+    /// The member has been given up, or missed too much: it must give up all and join anew (KIP-848).
+    #[error("the member epoch is not the member's: it must join again")]
+    FencedEpoch,
+    /// A commit or fetch of offsets at another member epoch than the present one.
+    #[error("the member epoch is stale")]
+    StaleEpoch,
+    /// The static id belongs to a member that has not left.
+    #[error("another member has the static id and has not left")]
+    UnreleasedInstance,
+    /// No such server-side assignor.
+    #[error("the assignor is not supported")]
+    UnsupportedAssignor,
+    /// Not in RE2's dialect, or too large.
+    #[error("not a valid regular expression")]
+    InvalidRegex,
+    /// A request that no client may send.
+    #[error("{0}")]
+    InvalidRequest(&'static str),
+    /// The request's version does not know the protocol of its sender.
+    #[error("a member of the consumer protocol must use a newer version")]
+    UnsupportedVersion,
     /// Its members read the topic.
     #[error("the group is subscribed to the topic")]
     Subscribed,
@@ -114,6 +135,12 @@ pub(crate) enum Timer {
     Sync,
     /// What the group has committed, some of which may be too old.
     Expiry,
+    /// A member that has partitions to give up.
+    Revocation(Arc<str>),
+    /// A classic member of a consumer group that has been told to join again.
+    Rejoin(Arc<str>),
+    /// One that has joined and not yet asked for its assignment.
+    Resync(Arc<str>),
 }
 
 /// What one event brought about, to be done in this order: the records appended, the timers set. The
@@ -129,6 +156,13 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
+    /// Puts what came after behind what came before.
+    pub(crate) fn extend(&mut self, later: Self) {
+        self.records.extend(later.records);
+        self.answers.extend(later.answers);
+        self.timers.extend(later.timers);
+    }
+
     /// Answers a JoinGroup with an error.
     pub(crate) fn refuse_join(&mut self, ticket: Ticket, error: GroupError, member_id: &Arc<str>) {
         self.answers.push((ticket, Answer::Join(Err((error, Arc::clone(member_id))))));

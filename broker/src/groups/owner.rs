@@ -31,6 +31,7 @@ use super::effects::{Answer, Effects, GroupError, Ticket};
 use super::shard::{Shard, Terms};
 use super::snapshot::SnapshotFile;
 use crate::clock::Clock;
+use crate::cluster::Cluster;
 use crate::partition::Partition;
 use crate::partition::commit_wait::CommitWait;
 use crate::partition::waiters::CommitState;
@@ -86,6 +87,8 @@ pub(crate) enum PlanRefusal {
 pub(crate) struct Owner {
     partition: Arc<Partition>,
     clock: Arc<dyn Clock>,
+    /// Where the topics are seen.
+    cluster: Arc<Cluster>,
     terms: Terms,
     snapshot: SnapshotFile,
     state: Mutex<State>,
@@ -134,12 +137,14 @@ impl Owner {
     pub(super) fn start(
         partition: Arc<Partition>,
         clock: Arc<dyn Clock>,
+        cluster: Arc<Cluster>,
         terms: Terms,
         snapshot: SnapshotFile,
     ) -> Arc<Self> {
         let owner = Arc::new(Self {
             partition,
             clock,
+            cluster,
             terms,
             snapshot,
             state: Mutex::new(State::Loading),
@@ -167,11 +172,14 @@ impl Owner {
     /// A sign of life: it changes nothing that is stored.
     pub(crate) fn touch<T>(
         &self,
-        touch: impl FnOnce(&mut Shard, Instant) -> T,
+        touch: impl FnOnce(&mut Shard, Times) -> T,
     ) -> Result<T, Unavailable> {
-        let now = self.clock.monotonic();
+        let at = self.times();
         let mut state = self.state.lock();
-        Ok(touch(&mut state.serving()?.shard, now))
+        let serving = state.serving()?;
+        let touched = touch(&mut serving.shard, at);
+        self.arm(serving);
+        Ok(touched)
     }
 
     /// Begins a request that may wait for others; its answer comes through the receiver, which ends
@@ -188,6 +196,7 @@ impl Owner {
         serving.next_ticket += 1;
         let (sender, receiver) = oneshot::channel();
         serving.waiting.insert(ticket, sender);
+        serving.shard.see(self.cluster.image());
         let effects = begin(&mut serving.shard, ticket, at);
         self.carry_out(&mut state, effects, at);
         Ok(receiver)
@@ -202,6 +211,7 @@ impl Owner {
         let mut state = self.state.lock();
         let serving = state.serving()?;
         serving.check_not_held_back()?;
+        serving.shard.see(self.cluster.image());
         let (changed, effects) = change(&mut serving.shard, at);
         self.carry_out(&mut state, effects, at);
         let serving = state.serving()?;
@@ -220,6 +230,7 @@ impl Owner {
         let mut state = self.state.lock();
         let serving = state.serving().map_err(PlanRefusal::Unavailable)?;
         serving.check_not_held_back().map_err(PlanRefusal::Unavailable)?;
+        serving.shard.see(self.cluster.image());
         let (planned, records) = plan(&mut serving.shard, at).map_err(PlanRefusal::Group)?;
         if records.is_empty() {
             return Ok((planned, serving.end));

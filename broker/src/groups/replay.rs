@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use protocol::group_record::{ClassicGeneration, GroupRecord};
 
+use super::consumer::state::State;
 use super::offsets::GroupOffsets;
 
 /// What a replay has found of one group.
@@ -12,6 +13,8 @@ use super::offsets::GroupOffsets;
 pub(crate) struct StoredGroup {
     /// Its last generation in the classic protocol.
     pub(crate) generation: Option<ClassicGeneration>,
+    /// What it is in the consumer protocol.
+    pub(crate) consumer: State,
     /// What it has committed.
     pub(crate) offsets: GroupOffsets,
 }
@@ -31,13 +34,12 @@ impl Replay {
         match record {
             GroupRecord::Offset(key, value) => group.offsets.apply(&key, value),
             GroupRecord::ClassicGroup(_, value) => group.generation = value,
-            // Of the consumer protocol, which has no members here yet.
             GroupRecord::ConsumerGroup(..)
             | GroupRecord::Member(..)
             | GroupRecord::TargetEpoch(..)
             | GroupRecord::Target(..)
             | GroupRecord::Current(..)
-            | GroupRecord::Regex(..) => {}
+            | GroupRecord::Regex(..) => group.consumer.apply(&record),
         }
         if *group == StoredGroup::default() {
             self.groups.remove(&name);

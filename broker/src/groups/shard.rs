@@ -16,16 +16,19 @@ use std::time::{Duration, Instant};
 
 use protocol::group_record::{CommittedOffset, GroupRecord, OffsetKey};
 
-use super::classic::{ClassicGroup, JoinRequest, Limits, Phase, SyncRequest, Times};
+use super::classic::{ClassicGroup, JoinRequest, Limits, SyncRequest, Times};
+use super::consumer::{ConsumerLimits, HeartbeatAnswer, HeartbeatRequest, Surroundings};
 use super::effects::{Effects, GroupError, Timer};
+use super::members::{Committer, Members};
 use super::offsets::{Expiry, GroupOffsets};
 use super::replay::Replay;
+use crate::cluster::image::Image;
 
 /// One group.
 #[derive(Debug)]
 pub(crate) struct Group {
     /// Its members.
-    pub(crate) classic: ClassicGroup,
+    pub(crate) members: Members,
     /// What it has committed.
     pub(crate) offsets: GroupOffsets,
     /// When it is looked at next, to forget what is too old.
@@ -34,18 +37,17 @@ pub(crate) struct Group {
 
 impl Group {
     fn new(name: &Arc<str>) -> Self {
-        let classic = ClassicGroup::new(Arc::clone(name));
-        Self { classic, offsets: GroupOffsets::default(), expiry_at: None }
+        Self { members: Members::new(name), offsets: GroupOffsets::default(), expiry_at: None }
     }
 
     /// Whether it holds nothing, and no record of it is in the log.
     fn is_void(&self) -> bool {
-        self.classic.is_void() && self.offsets.is_empty() && self.expiry_at.is_none()
+        self.members.is_void() && self.offsets.is_empty() && self.expiry_at.is_none()
     }
 
     fn expiry(&self, wall_ms: i64, retention_ms: i64) -> Expiry {
-        let has_members = self.classic.phase != Phase::Empty;
-        let empty_since_ms = Some(self.classic.phase_since).filter(|since| *since >= 0);
+        let has_members = !self.members.is_empty();
+        let empty_since_ms = self.members.empty_since_ms();
         Expiry { now_ms: wall_ms, retention_ms, has_members, empty_since_ms }
     }
 }
@@ -53,8 +55,10 @@ impl Group {
 /// What the settings say of all groups.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
-    /// Bounds for members.
+    /// Bounds for members of classic groups.
     pub(crate) limits: Limits,
+    /// Bounds for members of consumer groups.
+    pub(crate) consumer: ConsumerLimits,
     /// How long commits outlive their group's members, in milliseconds.
     pub(crate) retention_ms: i64,
     /// How long a group that holds nothing is still shown.
@@ -63,6 +67,12 @@ pub(crate) struct Terms {
 
 /// What becomes of one part of a request.
 pub(crate) type Verdict = Result<(), GroupError>;
+
+impl Terms {
+    fn around<'a>(&'a self, image: &'a Image, at: Times) -> Surroundings<'a> {
+        Surroundings { image, limits: &self.consumer, classic: &self.limits, at }
+    }
+}
 
 /// A time that has come.
 #[derive(Debug)]
@@ -80,25 +90,42 @@ pub(crate) struct Shard {
     /// The earliest first. A time that is no longer meant is found out when it comes.
     wakes: BTreeSet<(Instant, Arc<str>, Timer)>,
     terms: Terms,
+    /// The topics, as they were seen last.
+    image: Arc<Image>,
 }
 
 impl Shard {
     /// The groups that a replay has found; their members' sessions begin now.
-    pub(crate) fn new(replay: Replay, terms: Terms, at: Times) -> Self {
-        let mut shard = Self { groups: HashMap::new(), wakes: BTreeSet::new(), terms };
+    pub(crate) fn new(replay: Replay, terms: Terms, image: Arc<Image>, at: Times) -> Self {
+        let mut shard = Self { groups: HashMap::new(), wakes: BTreeSet::new(), terms, image };
         for (name, stored) in replay.groups {
             let mut effects = Effects::default();
             let mut group = Group::new(&name);
             group.offsets = stored.offsets;
-            if let Some(generation) = &stored.generation {
+            let mut state = stored.consumer;
+            if !state.is_absent() {
+                state.settle();
+                group.members = Members::from_state(
+                    &name,
+                    state,
+                    shard.terms.around(&shard.image, at),
+                    &mut effects,
+                );
+            } else if let Some(generation) = &stored.generation {
                 let name = Arc::clone(&name);
-                group.classic = ClassicGroup::from_record(name, generation, at.now, &mut effects);
+                let classic = ClassicGroup::from_record(name, generation, at.now, &mut effects);
+                group.members = Members::Classic(classic);
             }
             shard.groups.insert(Arc::clone(&name), group);
             shard.note_timers(&name, &mut effects);
             shard.note_expiry(&name, at);
         }
         shard
+    }
+
+    /// The topics have changed.
+    pub(crate) fn see(&mut self, image: Arc<Image>) {
+        self.image = image;
     }
 
     /// A group, if it is known.
@@ -118,13 +145,12 @@ impl Shard {
 
     /// A JoinGroup; it makes a group that is not there.
     pub(crate) fn join(&mut self, name: &Arc<str>, request: &JoinRequest, at: Times) -> Effects {
-        let limits = self.terms.limits;
         if !self.groups.contains_key(name) && !request.member_id.is_empty() {
             let mut effects = Effects::default();
             effects.refuse_join(request.ticket, GroupError::UnknownMember, &request.member_id);
             return effects;
         }
-        self.change(name, at, |group, effects| group.classic.join(request, at, &limits, effects))
+        self.change(name, at, |group, around, effects| group.members.join(request, around, effects))
     }
 
     /// A SyncGroup; `record_bytes_max` bounds what the log can take of one group.
@@ -140,25 +166,49 @@ impl Shard {
             effects.refuse_sync(request.ticket, GroupError::UnknownMember);
             return effects;
         }
-        self.change(name, at, |group, effects| {
-            group.classic.sync(request, record_bytes_max, at, effects);
+        self.change(name, at, |group, around, effects| {
+            group.members.sync(request, record_bytes_max, around, effects);
         })
     }
 
-    /// A Heartbeat.
+    /// A Heartbeat: nothing of it has to be durable.
     ///
     /// # Errors
-    /// See [`ClassicGroup::heartbeat`].
+    /// See [`Members::heartbeat`].
     pub(crate) fn heartbeat(
         &mut self,
-        name: &str,
+        name: &Arc<str>,
         member_id: &str,
         instance_id: Option<&str>,
         generation: i32,
-        now: Instant,
+        at: Times,
     ) -> Result<(), GroupError> {
-        let group = self.groups.get_mut(name).ok_or(GroupError::UnknownMember)?;
-        group.classic.heartbeat(member_id, instance_id, generation, now)
+        let Self { groups, terms, image, .. } = self;
+        let around = terms.around(image, at);
+        let group = groups.get_mut(name).ok_or(GroupError::UnknownMember)?;
+        let mut effects = Effects::default();
+        let beat =
+            group.members.heartbeat(member_id, instance_id, generation, around, &mut effects);
+        debug_assert!(effects.records.is_empty() && effects.answers.is_empty());
+        self.note_timers(name, &mut effects);
+        beat
+    }
+
+    /// A ConsumerGroupHeartbeat; one that joins makes a group that is not there.
+    pub(crate) fn consumer_heartbeat(
+        &mut self,
+        name: &Arc<str>,
+        request: &HeartbeatRequest,
+        at: Times,
+    ) -> (Result<HeartbeatAnswer, GroupError>, Effects) {
+        let mut answer = Err(GroupError::UnknownGroup);
+        if !self.groups.contains_key(name) && request.member_epoch != 0 {
+            return (answer, Effects::default());
+        }
+        let effects = self.change(name, at, |group, around, effects| {
+            answer = group.members.consumer_heartbeat(name, request, around, effects);
+        });
+        (answer, effects)
     }
 
     /// The members of one LeaveGroup, by member id and static id; what became of each.
@@ -168,35 +218,33 @@ impl Shard {
         members: &[(Arc<str>, Option<Arc<str>>)],
         at: Times,
     ) -> (Vec<Verdict>, Effects) {
-        let limits = self.terms.limits;
         if !self.groups.contains_key(name) {
             return (vec![Err(GroupError::UnknownMember); members.len()], Effects::default());
         }
-        let mut left = Vec::with_capacity(members.len());
-        let effects = self.change(name, at, |group, effects| {
-            for (member_id, instance_id) in members {
-                let instance_id = instance_id.as_deref();
-                left.push(group.classic.leave(member_id, instance_id, at, &limits, effects));
-            }
+        let mut left = Vec::new();
+        let effects = self.change(name, at, |group, around, effects| {
+            left = group.members.leave(members, around, effects);
         });
         (left, effects)
     }
 
-    /// Whether a member may commit; a group that is not there takes commits without a generation.
+    /// Whether a member may commit what `records` say; a group that is not there takes commits without
+    /// a generation.
     ///
     /// # Errors
-    /// See [`ClassicGroup::check_commit`]; [`GroupError::UnknownGroup`].
+    /// See [`Members::check_commit`]; [`GroupError::UnknownGroup`].
     pub(crate) fn check_commit(
         &mut self,
         name: &str,
-        member_id: &str,
-        instance_id: Option<&str>,
-        generation: i32,
-        now: Instant,
+        committer: Committer<'_>,
+        records: &[GroupRecord],
+        at: Times,
     ) -> Result<(), GroupError> {
-        match self.groups.get_mut(name) {
-            Some(group) => group.classic.check_commit(member_id, instance_id, generation, now),
-            None if generation < 0 => Ok(()),
+        let Self { groups, terms, image, .. } = self;
+        let around = terms.around(image, at);
+        match groups.get_mut(name) {
+            Some(group) => group.members.check_commit(committer, records, around),
+            None if committer.generation < 0 => Ok(()),
             None => Err(GroupError::UnknownGroup),
         }
     }
@@ -207,11 +255,11 @@ impl Shard {
     /// [`GroupError::UnknownGroup`], [`GroupError::NotEmpty`].
     pub(crate) fn plan_deletion(&self, name: &Arc<str>) -> Result<Vec<GroupRecord>, GroupError> {
         let group = self.groups.get(name).ok_or(GroupError::UnknownGroup)?;
-        if group.classic.phase != Phase::Empty {
+        if !group.members.is_empty() {
             return Err(GroupError::NotEmpty);
         }
         let mut records = group.offsets.forget(name, |_, _, _| true);
-        records.push(GroupRecord::ClassicGroup(Arc::clone(name), None));
+        records.extend(group.members.tombstones(name));
         Ok(records)
     }
 
@@ -226,12 +274,12 @@ impl Shard {
         partitions: &[(Arc<str>, i32)],
     ) -> Result<(Vec<Verdict>, Vec<GroupRecord>), GroupError> {
         let group = self.groups.get(name).ok_or(GroupError::UnknownGroup)?;
-        if group.classic.phase != Phase::Empty && !group.classic.is_of_consumers() {
+        if !group.members.is_empty() && !group.members.is_of_consumers() {
             return Err(GroupError::NotEmpty);
         }
         let mut records = Vec::new();
         let mut answer = |(topic, partition): &(Arc<str>, i32)| {
-            if group.classic.is_subscribed(topic) {
+            if group.members.is_subscribed(topic) {
                 return Err(GroupError::Subscribed);
             }
             if group.offsets.get(topic, *partition).is_some() {
@@ -266,16 +314,18 @@ impl Shard {
         for record in records {
             match record {
                 GroupRecord::Offset(key, value) => self.apply_offset(key, value, at),
-                GroupRecord::ClassicGroup(name, None) => {
+                GroupRecord::ClassicGroup(name, None) | GroupRecord::ConsumerGroup(name, None) => {
                     self.groups.remove(&name);
                 }
+                // Of a group without members, which goes with the last of its records.
+                GroupRecord::TargetEpoch(_, None) | GroupRecord::Regex(_, None) => {}
                 GroupRecord::ClassicGroup(_, Some(_))
-                | GroupRecord::ConsumerGroup(..)
+                | GroupRecord::ConsumerGroup(_, Some(_))
+                | GroupRecord::TargetEpoch(_, Some(_))
+                | GroupRecord::Regex(_, Some(_))
                 | GroupRecord::Member(..)
-                | GroupRecord::TargetEpoch(..)
                 | GroupRecord::Target(..)
-                | GroupRecord::Current(..)
-                | GroupRecord::Regex(..) => {
+                | GroupRecord::Current(..) => {
                     unreachable!("members change in memory before they are written");
                 }
             }
@@ -321,8 +371,7 @@ impl Shard {
 
     /// A time of a group's members has come.
     pub(crate) fn wake(&mut self, name: &Arc<str>, timer: &Timer, at: Times) -> Effects {
-        let limits = self.terms.limits;
-        self.change(name, at, |group, effects| group.classic.wake(timer, at, &limits, effects))
+        self.change(name, at, |group, around, effects| group.members.wake(timer, around, effects))
     }
 
     /// What forgets the commits of a group that are too old, and the group with the last of them.
@@ -330,10 +379,10 @@ impl Shard {
         let Some(group) = self.groups.get(name) else { return Vec::new() };
         let expiry = group.expiry(at.wall_ms, self.terms.retention_ms);
         let mut records = group.offsets.forget(name, |topic, _, value| {
-            !group.classic.is_subscribed(topic) && expiry.is_over(value)
+            !group.members.is_subscribed(topic) && expiry.is_over(value)
         });
-        if group.classic.is_idle() && records.len() == group.offsets.len() {
-            records.push(GroupRecord::ClassicGroup(Arc::clone(name), None));
+        if group.members.is_idle() && records.len() == group.offsets.len() {
+            records.extend(group.members.tombstones(name));
         }
         records
     }
@@ -361,15 +410,17 @@ impl Shard {
         &mut self,
         name: &Arc<str>,
         at: Times,
-        change: impl FnOnce(&mut Group, &mut Effects),
+        change: impl FnOnce(&mut Group, Surroundings<'_>, &mut Effects),
     ) -> Effects {
         let mut effects = Effects::default();
         if !self.groups.contains_key(name) {
             self.groups.insert(Arc::clone(name), Group::new(name));
         }
-        let group = self.groups.get_mut(name).expect("it was just put there");
-        change(group, &mut effects);
-        group.classic.validate();
+        let Self { groups, terms, image, .. } = self;
+        let around = terms.around(image, at);
+        let group = groups.get_mut(name).expect("it was just put there");
+        change(group, around, &mut effects);
+        group.members.settle(around, &mut effects);
         if group.is_void() {
             self.groups.remove(name);
             effects.timers.clear();
@@ -407,7 +458,7 @@ impl Group {
             .min()
         {
             Some(first) => Some(first),
-            None => self.classic.is_idle().then(|| wall_ms.saturating_add(idle_kept)),
+            None => self.members.is_idle().then(|| wall_ms.saturating_add(idle_kept)),
         }
     }
 }

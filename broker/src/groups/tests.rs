@@ -144,7 +144,7 @@ async fn a_member_joins_and_a_restart_finds_it() {
         .owner("g")
         .unwrap()
         .look(|shard| {
-            let classic = &shard.get("g").unwrap().classic;
+            let classic = shard.get("g").unwrap().members.classic().unwrap();
             let (member_id, member) = classic.members.first_key_value().unwrap();
             (classic.generation, member_id.to_string(), member.assignment.clone())
         })

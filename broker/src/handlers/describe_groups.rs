@@ -60,7 +60,7 @@ fn describe(
     let version = context.api_version;
     let looked = broker.groups.owner(group).and_then(|owner| {
         let (described, _) =
-            owner.look(|shard| shard.get(group).map(|group| described(&group.classic, version)))?;
+            owner.look(|shard| Some(described(shard.get(group)?.members.classic()?, version)))?;
         Ok(described)
     });
     match looked {

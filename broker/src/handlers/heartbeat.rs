@@ -13,6 +13,7 @@ use crate::context::RequestContext;
 use crate::error_map;
 use crate::groups::owner::Unavailable;
 use crate::reply::Work;
+use crate::wire_text::shared;
 
 /// Serves one request.
 pub(crate) fn handle(
@@ -37,10 +38,11 @@ fn beat(
         return Err(ErrorCode::GroupAuthorizationFailed);
     }
     let owner = broker.groups.owner(&request.group_id).map_err(error_map::unavailable)?;
-    let HeartbeatRequest { group_id, member_id, generation_id, .. } = request;
+    let HeartbeatRequest { member_id, generation_id, .. } = request;
+    let group = shared(&request.group_id);
     let instance_id = request.group_instance_id.as_deref();
     let beat = owner
-        .touch(|shard, now| shard.heartbeat(group_id, member_id, instance_id, *generation_id, now));
+        .touch(|shard, at| shard.heartbeat(&group, member_id, instance_id, *generation_id, at));
     match beat {
         Ok(beat) => beat.map_err(error_map::group),
         // As in Kafka: sessions begin anew when the groups are loaded, so that all is well.

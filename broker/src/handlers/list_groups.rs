@@ -22,8 +22,6 @@ use crate::wire_text::text;
 const STATES_SINCE: i16 = 4;
 /// From here on types are told.
 const TYPES_SINCE: i16 = 5;
-/// The type of groups whose members assign partitions themselves.
-const CLASSIC: &str = "classic";
 
 /// Serves one request.
 pub(crate) fn handle(
@@ -57,23 +55,23 @@ struct Wanted<'a> {
 
 impl Wanted<'_> {
     fn listed(&self, name: &str, group: &Group) -> Option<ListedGroup> {
-        let state = group.classic.state_name();
+        let members = &group.members;
+        let (state, group_type) = (members.state_name(), members.type_name());
         let is_wanted = is_among(&self.request.states_filter, state)
-            && is_among(&self.request.types_filter, CLASSIC)
+            && is_among(&self.request.types_filter, group_type)
             && (authorize(self.context, Operation::Describe, Resource::Cluster)
                 || authorize(self.context, Operation::Describe, Resource::Group(name)));
         if !is_wanted {
             return None;
         }
-        let protocol_type = group.classic.protocol_type.as_deref().unwrap_or_default();
         let mut listed = ListedGroup::default()
             .with_group_id(m::GroupId(text(name)))
-            .with_protocol_type(text(protocol_type));
+            .with_protocol_type(text(members.protocol_type()));
         if self.context.api_version >= STATES_SINCE {
             listed = listed.with_group_state(StrBytes::from_static_str(state));
         }
         if self.context.api_version >= TYPES_SINCE {
-            listed = listed.with_group_type(StrBytes::from_static_str(CLASSIC));
+            listed = listed.with_group_type(StrBytes::from_static_str(group_type));
         }
         Some(listed)
     }

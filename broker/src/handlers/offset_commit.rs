@@ -24,6 +24,7 @@ use crate::context::RequestContext;
 use crate::error_map;
 use crate::groups::after_commit;
 use crate::groups::effects::GroupError;
+use crate::groups::members::Committer;
 use crate::groups::owner::PlanRefusal;
 use crate::reply::Work;
 use crate::resolve::{self, TopicRef};
@@ -54,10 +55,14 @@ pub(crate) fn handle(
         return verdicts.refuse_all(ErrorCode::InvalidCommitOffsetSize);
     }
     let OffsetCommitRequest { group_id, member_id, generation_id_or_member_epoch, .. } = &request;
-    let instance_id = request.group_instance_id.as_deref();
+    let committer = Committer {
+        member_id,
+        instance_id: request.group_instance_id.as_deref(),
+        generation: *generation_id_or_member_epoch,
+        version: context.api_version,
+    };
     let stored = owner.store(|shard, at| {
-        let generation = *generation_id_or_member_epoch;
-        shard.check_commit(group_id, member_id, instance_id, generation, at.now)?;
+        shard.check_commit(group_id, committer, &records, at)?;
         Ok(((), records))
     });
     match stored {

@@ -24,6 +24,7 @@ use crate::authorize::{Operation, Resource, authorize};
 use crate::broker::Broker;
 use crate::context::RequestContext;
 use crate::error_map;
+use crate::groups::effects::GroupError;
 use crate::groups::offsets::GroupOffsets;
 use crate::groups::owner::Owner;
 use crate::reply::{Reply, Work};
@@ -101,16 +102,19 @@ fn find(broker: &Broker, context: &RequestContext, wanted: &OffsetFetchRequestGr
         let nothing = GroupOffsets::default();
         let (topics, upto) = owner.look(|shard| {
             let group = shard.get(&wanted.group_id);
+            let member_id = wanted.member_id.as_deref();
+            group.map_or(Ok(()), |it| it.members.check_fetch(member_id, wanted.member_epoch))?;
             let offsets = group.map_or(&nothing, |group| &group.offsets);
-            match &wanted.topics {
+            Ok::<_, GroupError>(match &wanted.topics {
                 Some(topics) => topics.iter().map(|it| some(context, it, offsets)).collect(),
                 None => all(context, offsets),
-            }
+            })
         })?;
         Ok((topics, (owner, upto)))
     });
     match looked {
-        Ok((topics, upto)) => {
+        Ok((Err(error), _)) => refuse(error_map::group(error)),
+        Ok((Ok(topics), upto)) => {
             let group = OffsetFetchResponseGroup::default()
                 .with_group_id(m::GroupId(text(&wanted.group_id)))
                 .with_topics(topics);

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use super::SettingError;
 use super::lookup::Layers;
+use super::parse::items;
+use super::row::Setting;
 use super::table::known_broker;
+use crate::groups::assignor::Assignor;
+use crate::groups::consumer::{ConsumerLimits, Migration};
 
 /// Settings of the group coordinator, read at start.
 #[derive(Debug, Clone)]
@@ -29,6 +33,8 @@ pub(crate) struct GroupSettings {
     pub(crate) offsets_replication_factor: i16,
     /// Its `segment.bytes`.
     pub(crate) offsets_segment_bytes: i32,
+    /// Of consumer groups.
+    pub(crate) consumer: ConsumerLimits,
 }
 
 impl GroupSettings {
@@ -48,6 +54,56 @@ impl GroupSettings {
             offsets_partitions: layers.sized(key("offsets.topic.num.partitions"))?,
             offsets_replication_factor: layers.sized(key("offsets.topic.replication.factor"))?,
             offsets_segment_bytes: layers.sized(key("offsets.topic.segment.bytes"))?,
+            consumer: consumer_limits(layers)?,
         })
+    }
+}
+
+fn consumer_limits(layers: &Layers<'_>) -> Result<ConsumerLimits, SettingError> {
+    let key = known_broker;
+    Ok(ConsumerLimits {
+        session_timeout: layers.millis(key("group.consumer.session.timeout.ms"))?,
+        heartbeat_interval: layers.millis(key("group.consumer.heartbeat.interval.ms"))?,
+        members_max: layers.sized(key("group.consumer.max.size"))?,
+        assignors: assignors(layers, key("group.consumer.assignors"))?,
+        assignment_interval: layers.millis(key("group.consumer.assignment.interval.ms"))?,
+        regex_refresh_interval: layers.millis(key("group.consumer.regex.refresh.interval.ms"))?,
+        migration: migration(layers, key("group.consumer.migration.policy"))?,
+    })
+}
+
+/// The assignors that a list names, in its order. Kafka also takes the names of its own classes.
+fn assignors(layers: &Layers<'_>, setting: &Setting) -> Result<&'static [Assignor], SettingError> {
+    const CLASSES: &str = "org.apache.kafka.coordinator.group.assignor.";
+    let (text, _) = layers.text(setting).unwrap_or_default();
+    let find = |item: &str| {
+        let class = |it: &Assignor| match it {
+            Assignor::Uniform => "UniformAssignor",
+            Assignor::Range => "RangeAssignor",
+        };
+        let is_class = |it: &Assignor| item.strip_prefix(CLASSES) == Some(class(it));
+        Assignor::from_name(item).or_else(|| Assignor::ALL.into_iter().find(is_class))
+    };
+    let found: Option<Vec<_>> = items(text).into_iter().map(find).collect();
+    match found.as_deref() {
+        Some([Assignor::Uniform]) => Ok(&[Assignor::Uniform]),
+        Some([Assignor::Range]) => Ok(&[Assignor::Range]),
+        Some([Assignor::Uniform, Assignor::Range]) => Ok(&[Assignor::Uniform, Assignor::Range]),
+        Some([Assignor::Range, Assignor::Uniform]) => Ok(&[Assignor::Range, Assignor::Uniform]),
+        _ => Err(setting.error(text, "must be uniform, range, or both".to_owned())),
+    }
+}
+
+fn migration(layers: &Layers<'_>, setting: &Setting) -> Result<Migration, SettingError> {
+    let (text, _) = layers.text(setting).unwrap_or_default();
+    match text.to_ascii_lowercase().as_str() {
+        "bidirectional" => Ok(Migration { upgrade: true, downgrade: true }),
+        "upgrade" => Ok(Migration { upgrade: true, downgrade: false }),
+        "downgrade" => Ok(Migration { upgrade: false, downgrade: true }),
+        "disabled" => Ok(Migration { upgrade: false, downgrade: false }),
+        _ => {
+            let words = "must be bidirectional, upgrade, downgrade or disabled";
+            Err(setting.error(text, words.to_owned()))
+        }
     }
 }

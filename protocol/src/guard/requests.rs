@@ -16,8 +16,8 @@ use kafka_protocol::messages as m;
 use kafka_protocol::protocol::StrBytes;
 
 pub(crate) use self::groups::{
-    DELETE_GROUPS, DESCRIBE_GROUPS, HEARTBEAT, JOIN_GROUP, LEAVE_GROUP, LIST_GROUPS, OFFSET_COMMIT,
-    OFFSET_DELETE, OFFSET_FETCH, SYNC_GROUP,
+    CONSUMER_GROUP_DESCRIBE, CONSUMER_GROUP_HEARTBEAT, DELETE_GROUPS, DESCRIBE_GROUPS, HEARTBEAT,
+    JOIN_GROUP, LEAVE_GROUP, LIST_GROUPS, OFFSET_COMMIT, OFFSET_DELETE, OFFSET_FETCH, SYNC_GROUP,
 };
 use super::shape::{
     Element, Struct, array, bytes, int8, int16, int32, int64, optional, structure, text, uuid,

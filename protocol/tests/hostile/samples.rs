@@ -43,6 +43,8 @@ pub(crate) fn samples(spec: &ApiSpec, version: i16) -> Vec<Bytes> {
         42 => frame(&groups::delete_groups),
         44 => frame(&incremental_alter_configs),
         47 => frame(&groups::offset_delete),
+        68 => frame(&groups::consumer_group_heartbeat),
+        69 => frame(&groups::consumer_group_describe),
         60 => frame(&describe_cluster),
         74 => frame(&list_config_resources),
         75 => frame(&describe_topic_partitions),

@@ -4,6 +4,7 @@
 mod admin;
 mod clients;
 mod connection;
+mod consumer_groups;
 mod crash;
 mod disk_full;
 mod fetch;

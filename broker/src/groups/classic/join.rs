@@ -257,7 +257,12 @@ impl ClassicGroup {
     }
 
     /// Begins a rebalance, or goes on with the one that is under way.
-    pub(super) fn prepare_rebalance(&mut self, at: Times, limits: &Limits, effects: &mut Effects) {
+    pub(in crate::groups) fn prepare_rebalance(
+        &mut self,
+        at: Times,
+        limits: &Limits,
+        effects: &mut Effects,
+    ) {
         let until = match self.phase {
             Phase::Preparing { .. } => return,
             Phase::Completing { .. } => {

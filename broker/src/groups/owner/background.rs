@@ -46,7 +46,7 @@ impl Owner {
         let mut state = self.state.lock();
         match loaded {
             Ok(Loaded { replay, end, log_bytes }) => {
-                let shard = Shard::new(replay, self.terms, at);
+                let shard = Shard::new(replay, self.terms, self.cluster.image(), at);
                 let partition = &self.partition.name.partition;
                 tracing::debug!(%partition, groups = shard.len(), log_bytes, "groups are loaded");
                 *state = State::Serving(Box::new(Serving {
@@ -85,6 +85,7 @@ impl Owner {
             match due {
                 Due::Members(name, timer) => {
                     let Ok(serving) = state.serving() else { break };
+                    serving.shard.see(self.cluster.image());
                     let effects = serving.shard.wake(&name, &timer, at);
                     self.carry_out(&mut state, effects, at);
                 }

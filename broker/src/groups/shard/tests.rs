@@ -1,12 +1,15 @@
 //! What is in memory is what a replay of the log gives, whatever happens; and what expires.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
+use crate::groups::assignor::Assignor;
+use crate::groups::classic::Phase;
+use crate::groups::consumer::{LEAVE_EPOCH, Migration};
 use crate::groups::effects::{Answer, Ticket};
 
 const RETENTION: Duration = Duration::from_secs(3600);
@@ -18,9 +21,21 @@ const TERMS: Terms = Terms {
         session_timeout_min: Duration::from_secs(6),
         session_timeout_max: Duration::from_secs(1800),
     },
+    consumer: ConsumerLimits {
+        session_timeout: Duration::from_secs(45),
+        heartbeat_interval: Duration::from_secs(5),
+        members_max: 4,
+        assignors: &Assignor::ALL,
+        assignment_interval: Duration::from_secs(1),
+        regex_refresh_interval: Duration::from_secs(600),
+        migration: Migration { upgrade: true, downgrade: true },
+    },
     retention_ms: 3_600_000,
     idle_kept: IDLE_KEPT,
 };
+/// Of a consumer of the classic protocol that reads one topic, and has been given nothing.
+const SUBSCRIPTION: &[u8] = b"\0\0\0\0\0\x01\0\x01t\xff\xff\xff\xff";
+const ASSIGNMENT: &[u8] = b"\0\0\0\0\0\0\xff\xff\xff\xff";
 const GROUPS: [&str; 3] = ["a", "b", "c"];
 
 /// A shard with its log, and a clock that the test moves.
@@ -39,7 +54,7 @@ impl Bed {
     fn new() -> Self {
         let at = Times { now: Instant::now(), wall_ms: 1_700_000_000_000 };
         Self {
-            shard: Shard::new(Replay::default(), TERMS, at),
+            shard: Shard::new(Replay::default(), TERMS, Arc::default(), at),
             at,
             log: Vec::new(),
             tickets: 0,
@@ -94,7 +109,7 @@ impl Bed {
             session_timeout: Duration::from_secs(10),
             rebalance_timeout: Duration::from_secs(60),
             protocol_type: Arc::from("consumer"),
-            protocols: vec![(Arc::from("range"), Bytes::from_static(b"topics"))],
+            protocols: vec![(Arc::from("range"), Bytes::from_static(SUBSCRIPTION))],
             needs_known_id: false,
             knows_skip: true,
         };
@@ -110,10 +125,33 @@ impl Bed {
             generation,
             protocol_type: Some(Arc::from("consumer")),
             protocol: Some(Arc::from("range")),
-            assignments: [(Arc::clone(member_id), Bytes::from_static(b"mine"))].into(),
+            assignments: [(Arc::clone(member_id), Bytes::from_static(ASSIGNMENT))].into(),
         };
         let effects = self.shard.sync(group, request, usize::MAX, self.at);
         self.take(group, effects);
+    }
+
+    fn consumer_heartbeat(&mut self, group: &Arc<str>, member_id: &str, member_epoch: i32) {
+        self.tickets += 1;
+        let request = HeartbeatRequest {
+            member_id: Arc::from(member_id),
+            new_member_id: Arc::from("new"),
+            member_epoch,
+            instance_id: None,
+            rack_id: None,
+            client_id: Arc::from("client"),
+            client_host: Arc::from("/127.0.0.1"),
+            rebalance_timeout_ms: Some(60_000),
+            topics: Some(vec![Arc::from("t")]),
+            regex: None,
+            assignor: None,
+            owned: Some(BTreeMap::new()),
+        };
+        let (answer, effects) = self.shard.consumer_heartbeat(group, &request, self.at);
+        self.take(group, effects);
+        if let Ok(answer) = answer {
+            self.members.push((Arc::clone(group), answer.member_id, answer.member_epoch));
+        }
     }
 
     fn pass(&mut self, time: Duration) {
@@ -146,10 +184,19 @@ impl Bed {
         for (name, group) in self.shard.iter() {
             let stored = replay.groups.remove(name).unwrap_or_default();
             assert_eq!(stored.offsets, group.offsets, "{name}");
-            match (group.classic.phase, stored.generation) {
-                (Phase::Stable, stored) => assert_eq!(stored, Some(group.classic.to_record())),
-                (Phase::Empty, Some(stored)) => assert_eq!(stored, group.classic.to_record()),
-                (Phase::Empty, None) => assert_eq!(group.classic.generation, 0, "{name}"),
+            let classic = match &group.members {
+                Members::Classic(classic) => classic,
+                Members::Consumer(consumer) => {
+                    assert_eq!(stored.consumer, consumer.state, "{name}");
+                    assert_eq!(stored.generation, None, "{name}");
+                    continue;
+                }
+            };
+            assert!(stored.consumer.is_absent(), "{name}");
+            match (classic.phase, stored.generation) {
+                (Phase::Stable, stored) => assert_eq!(stored, Some(classic.to_record())),
+                (Phase::Empty, Some(stored)) => assert_eq!(stored, classic.to_record()),
+                (Phase::Empty, None) => assert_eq!(classic.generation, 0, "{name}"),
                 (Phase::Preparing { .. } | Phase::Completing { .. }, _) => {}
             }
         }
@@ -161,13 +208,13 @@ fn step(bed: &mut Bed, rng: &mut StdRng) {
     let group: Arc<str> = Arc::from(GROUPS[rng.random_range(0..GROUPS.len())]);
     let known = (!bed.members.is_empty())
         .then(|| bed.members[rng.random_range(0..bed.members.len())].clone());
-    match (rng.random_range(0..12), known) {
+    match (rng.random_range(0..16), known) {
         (0 | 1, _) => bed.join(&group, "", None),
         (2, _) => bed.join(&group, "", Some(["i", "j"][rng.random_range(0..2)])),
         (3, Some((group, member_id, _))) => bed.join(&group, &member_id, None),
         (4 | 5, Some((group, member_id, generation))) => bed.sync(&group, &member_id, generation),
         (6, Some((group, member_id, generation))) => {
-            bed.shard.heartbeat(&group, &member_id, None, generation, bed.at.now).ok();
+            bed.shard.heartbeat(&group, &member_id, None, generation, bed.at).ok();
         }
         (7, Some((group, member_id, _))) => {
             let (_, effects) = bed.shard.leave(&group, &[(member_id, None)], bed.at);
@@ -178,6 +225,11 @@ fn step(bed: &mut Bed, rng: &mut StdRng) {
             if let Ok(records) = bed.shard.plan_deletion(&group) {
                 bed.store(records);
             }
+        }
+        (11 | 12, _) => bed.consumer_heartbeat(&group, &format!("n{}", bed.tickets), 0),
+        (13, Some((group, member_id, epoch))) => bed.consumer_heartbeat(&group, &member_id, epoch),
+        (14, Some((group, member_id, _))) => {
+            bed.consumer_heartbeat(&group, &member_id, LEAVE_EPOCH);
         }
         _ => bed.pass(Duration::from_millis(rng.random_range(1..90_000))),
     }
@@ -193,10 +245,10 @@ fn memory_is_what_a_replay_gives_after_any_history() {
             bed.assert_is_replay();
         }
         // A coordinator that starts from the log, and to which nobody comes back.
-        bed.shard = Shard::new(bed.replay(), TERMS, bed.at);
+        bed.shard = Shard::new(bed.replay(), TERMS, Arc::default(), bed.at);
         bed.assert_is_replay();
         bed.pass(Duration::from_secs(120));
-        assert!(bed.shard.iter().all(|(_, it)| it.classic.phase == Phase::Empty), "seed {seed}");
+        assert!(bed.shard.iter().all(|(_, it)| it.members.is_empty()), "seed {seed}");
         bed.pass(RETENTION + IDLE_KEPT);
         bed.pass(RETENTION + IDLE_KEPT);
         assert_eq!(bed.shard.len(), 0, "seed {seed}: everything has had its time");
@@ -216,7 +268,8 @@ fn commits_outlive_their_group_by_the_retention_and_go_with_it() {
     bed.commit("g", "t", 7);
     for _ in 0..900 {
         bed.pass(Duration::from_secs(5));
-        assert_eq!(bed.shard.heartbeat("g", &member_id, None, generation, bed.at.now), Ok(()));
+        let beat = bed.shard.heartbeat(&group, &member_id, None, generation, bed.at);
+        assert_eq!(beat, Ok(()));
     }
     assert_eq!(bed.shard.get("g").unwrap().offsets.len(), 1, "its member still reads");
     let (left, effects) = bed.shard.leave(&group, &[(member_id, None)], bed.at);

@@ -8,11 +8,11 @@ use crate::settings::row::{Rule, Setting, int, list, long, short, string};
 /// The rows.
 #[rustfmt::skip]
 pub(super) const GROUPS: &[Setting] = &[
-    int("group.consumer.assignment.interval.ms").default("1000").at_least(0).cluster_wide()
+    int("group.consumer.assignment.interval.ms").default("1000").at_least(0).cluster_wide().honoured()
         .doc("Shortest time between two assignments of a consumer group."),
-    list("group.consumer.assignors").default("uniform,range")
+    list("group.consumer.assignors").default("uniform,range").honoured()
         .doc("Assignors that consumer groups may choose from, the default first."),
-    int("group.consumer.heartbeat.interval.ms").default("5000").at_least(1)
+    int("group.consumer.heartbeat.interval.ms").default("5000").at_least(1).honoured()
         .doc("How often members of consumer groups send heartbeats."),
     int("group.consumer.max.assignment.interval.ms").default("15000").at_least(0)
         .doc("Largest assignment interval that a consumer group may set."),
@@ -20,9 +20,9 @@ pub(super) const GROUPS: &[Setting] = &[
         .doc("Largest heartbeat interval that a consumer group may set."),
     int("group.consumer.max.session.timeout.ms").default("60000").at_least(1)
         .doc("Largest session timeout that a consumer group may set."),
-    int("group.consumer.max.size").default("2147483647").at_least(1)
+    int("group.consumer.max.size").default("2147483647").at_least(1).honoured()
         .doc("Most members of a consumer group."),
-    string("group.consumer.migration.policy").default("bidirectional")
+    string("group.consumer.migration.policy").default("bidirectional").honoured()
         .doc("Which ways groups may go between the classic and the consumer protocol."),
     int("group.consumer.min.assignment.interval.ms").default("0").at_least(0)
         .doc("Smallest assignment interval that a consumer group may set."),
@@ -30,9 +30,9 @@ pub(super) const GROUPS: &[Setting] = &[
         .doc("Smallest heartbeat interval that a consumer group may set."),
     int("group.consumer.min.session.timeout.ms").default("45000").at_least(1)
         .doc("Smallest session timeout that a consumer group may set."),
-    int("group.consumer.regex.refresh.interval.ms").default("600000").at_least(10_000).internal()
+    int("group.consumer.regex.refresh.interval.ms").default("600000").at_least(10_000).internal().honoured()
         .doc("How often subscriptions by pattern are resolved again."),
-    int("group.consumer.session.timeout.ms").default("45000").at_least(1)
+    int("group.consumer.session.timeout.ms").default("45000").at_least(1).honoured()
         .doc("A member of a consumer group without heartbeats for so long is removed."),
     int("group.coordinator.append.linger.ms").default("-1").at_least(-1)
         .doc("How long the group coordinator collects writes; -1 adapts."),

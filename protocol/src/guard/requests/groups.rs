@@ -3,7 +3,7 @@
 use kafka_protocol::messages as m;
 use kafka_protocol::protocol::StrBytes;
 
-use super::super::shape::{Element, Struct, array, bytes, int8, int32, int64, text};
+use super::super::shape::{Element, Struct, array, bytes, int8, int32, int64, text, uuid};
 
 pub(crate) static OFFSET_COMMIT: Struct = Struct::new(&[
     text("group_id"),
@@ -118,3 +118,28 @@ static OFFSET_DELETE_TOPIC: Struct = Struct::new(&[
     ),
 ]);
 static OFFSET_DELETE_PARTITION: Struct = Struct::new(&[int32("partition_index")]);
+
+pub(crate) static CONSUMER_GROUP_HEARTBEAT: Struct = Struct::new(&[
+    text("group_id"),
+    text("member_id"),
+    int32("member_epoch"),
+    text("instance_id").nullable(),
+    text("rack_id").nullable(),
+    int32("rebalance_timeout_ms"),
+    array::<m::TopicName>("subscribed_topic_names", Element::Text).nullable(),
+    text("subscribed_topic_regex").since(1).nullable(),
+    text("server_assignor").nullable(),
+    structs!(
+        "topic_partitions",
+        m::consumer_group_heartbeat_request::TopicPartitions,
+        CONSUMER_GROUP_HEARTBEAT_TOPIC
+    )
+    .nullable(),
+]);
+static CONSUMER_GROUP_HEARTBEAT_TOPIC: Struct =
+    Struct::new(&[uuid("topic_id"), array::<i32>("partitions", Element::Fixed(4))]);
+
+pub(crate) static CONSUMER_GROUP_DESCRIBE: Struct = Struct::new(&[
+    array::<m::GroupId>("group_ids", Element::Text),
+    int8("include_authorized_operations"),
+]);

@@ -154,3 +154,27 @@ pub(super) fn offset_delete(fill: Fill, version: i16, out: &mut BytesMut) {
     }
     put(&request, version, out);
 }
+
+sample!(consumer_group_heartbeat, ConsumerGroupHeartbeatRequest, |it, version| {
+    use m::consumer_group_heartbeat_request::TopicPartitions;
+    let one = TopicPartitions::default()
+        .with_topic_id(uuid::Uuid::from_u128(7))
+        .with_partitions(vec![0, 1]);
+    it.group_id = text("group").into();
+    it.member_id = text("member");
+    it.member_epoch = 3;
+    it.instance_id = Some(text("instance"));
+    it.rack_id = Some(text("rack"));
+    it.rebalance_timeout_ms = 1_000;
+    it.subscribed_topic_names = Some(vec![topic("one"), topic("two")]);
+    it.server_assignor = Some(text("uniform"));
+    it.topic_partitions = Some(vec![one.clone(), one]);
+    if version >= 1 {
+        it.subscribed_topic_regex = Some(text("t.*"));
+    }
+});
+
+sample!(consumer_group_describe, ConsumerGroupDescribeRequest, |it, _version| {
+    it.group_ids = vec![text("a").into(), text("").into()];
+    it.include_authorized_operations = true;
+});
