@@ -3,7 +3,7 @@
 //! ```text
 //! start  data directory (lock, recovery) → ports bound → HTTP → metadata group → partitions open
 //!        → Kafka ports accept
-//! stop   Kafka ports closed → requests in flight answered → metadata group → data directory
+//! stop   Kafka ports closed → requests in flight answered → groups → metadata group → data directory
 //!        (sync, clean-stop mark, lock)
 //! ```
 //! Whatever fails half-way, the data directory is closed in order, so that the next start has
@@ -135,6 +135,7 @@ impl Running {
     pub(crate) async fn stop(mut self) -> Result<(), OpenError> {
         self.health.enter(Phase::Stopping);
         self.server.stop().await;
+        self.broker.groups.stop().await;
         self.broker.cluster.shutdown().await;
         self.background.shutdown().await;
         close(self.data_dir).await

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use protocol::consumer_protocol::Subscription;
 use protocol::group_record::{ClassicGeneration, ClassicMember, GroupRecord};
 
 pub(crate) use self::join::JoinRequest;
@@ -197,8 +198,16 @@ impl ClassicGroup {
     }
 
     /// Whether its members may read `topic`: also while that cannot be known.
-    pub(crate) fn is_subscribed(&self, _topic: &str) -> bool {
-        self.phase != Phase::Empty
+    pub(crate) fn is_subscribed(&self, topic: &str) -> bool {
+        if self.phase != Phase::Stable || !self.is_of_consumers() {
+            return self.phase != Phase::Empty;
+        }
+        let protocol = self.protocol.as_deref();
+        self.members.values().any(|member| {
+            let subscription = Subscription::decode(&member.subscription(protocol));
+            // What cannot be read may name any topic.
+            subscription.map_or(true, |it| it.topics.iter().any(|name| **name == *topic))
+        })
     }
 
     /// What the log must hold for this generation.

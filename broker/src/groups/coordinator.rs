@@ -6,6 +6,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use protocol::topic::{TopicId, TopicName};
 use protocol::types::PartitionId;
+use tokio::sync::Semaphore;
 
 use super::classic::Limits;
 use super::owner::{Owner, Unavailable};
@@ -32,6 +33,8 @@ pub(crate) struct Groups {
     owners: RwLock<Owners>,
     /// One creation at a time: whoever comes second finds the topic.
     creating: tokio::sync::Mutex<()>,
+    /// One snapshot at a time.
+    covering: Arc<Semaphore>,
 }
 
 /// The owners of one incarnation of the topic, by partition.
@@ -50,7 +53,8 @@ impl Groups {
         settings: GroupSettings,
     ) -> Self {
         let (owners, creating) = (RwLock::default(), tokio::sync::Mutex::default());
-        Self { cluster, partitions, clock, settings, owners, creating }
+        let covering = Arc::new(Semaphore::new(1));
+        Self { cluster, partitions, clock, settings, owners, creating, covering }
     }
 
     /// The settings.
@@ -66,6 +70,15 @@ impl Groups {
             // Whoever asks for one that is not here is told why.
             self.owner_of(topic, partition).ok();
         }
+    }
+
+    /// Waits until no snapshot is being written, and lets no other begin: the data directory may be
+    /// closed then.
+    pub(crate) async fn stop(&self) {
+        // Closed already: there is nothing to wait for.
+        let turn = self.covering.acquire().await.ok();
+        self.covering.close();
+        drop(turn);
     }
 
     /// The owner of a group.
@@ -155,7 +168,8 @@ impl Groups {
             let device = Arc::clone(data_dir.device());
             let snapshot = SnapshotFile::new(device, data_dir.path(), open.name.clone());
             let (clock, cluster) = (Arc::clone(&self.clock), Arc::clone(&self.cluster));
-            Owner::start(open, clock, cluster, self.terms(), snapshot)
+            let covering = Arc::clone(&self.covering);
+            Owner::start(open, clock, cluster, self.terms(), snapshot, covering)
         };
         Ok(Arc::clone(owners.by_partition[partition].get_or_insert_with(start)))
     }

@@ -24,7 +24,7 @@ use protocol::types::{Offset, Timestamp};
 use raft::replica::ProduceError;
 use storage::error::AppendError;
 use storage::log::AppendBatch;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::classic::Times;
 use super::effects::{Answer, Effects, GroupError, Ticket};
@@ -91,6 +91,8 @@ pub(crate) struct Owner {
     cluster: Arc<Cluster>,
     terms: Terms,
     snapshot: SnapshotFile,
+    /// Whose turn it is to make a snapshot; closed when the broker stops.
+    covering: Arc<Semaphore>,
     state: Mutex<State>,
     /// The task of the times looks again.
     look_again: Arc<Notify>,
@@ -140,6 +142,7 @@ impl Owner {
         cluster: Arc<Cluster>,
         terms: Terms,
         snapshot: SnapshotFile,
+        covering: Arc<Semaphore>,
     ) -> Arc<Self> {
         let owner = Arc::new(Self {
             partition,
@@ -147,6 +150,7 @@ impl Owner {
             cluster,
             terms,
             snapshot,
+            covering,
             state: Mutex::new(State::Loading),
             look_again: Arc::new(Notify::new()),
         });

@@ -18,14 +18,14 @@ pub(super) async fn run(owner: Weak<Owner>, look_again: Arc<Notify>) {
     let Some(loading) = owner.upgrade() else { return };
     let load = move || load::load(&loading.partition, &loading.snapshot);
     let loaded = tokio::task::spawn_blocking(load).await;
+    let Some(present) = owner.upgrade() else { return };
     let Ok(loaded) = loaded else {
-        tracing::error!("loading groups has panicked");
+        tracing::error!(partition = %present.partition.name.partition, "loading groups has panicked");
+        *present.state.lock() = State::Lost;
         return;
     };
-    match owner.upgrade() {
-        Some(owner) => owner.loaded(loaded),
-        None => return,
-    }
+    present.loaded(loaded);
+    drop(present);
     loop {
         let Some(present) = owner.upgrade() else { return };
         let next = present.look_at_times();
@@ -99,15 +99,19 @@ impl Owner {
 
     /// Makes a snapshot in the background if there is much that none covers.
     fn cover(self: Arc<Self>) {
-        {
+        let turn = {
             let mut state = self.state.lock();
             let Ok(Serving { uncovered, .. }) = state.serving() else { return };
             if uncovered.is_being_covered || uncovered.bytes < uncovered.bytes_max {
                 return;
             }
+            // When another owner is at it, the next append asks again.
+            let Ok(turn) = Arc::clone(&self.covering).try_acquire_owned() else { return };
             *uncovered = Uncovered { bytes: 0, is_being_covered: true, ..*uncovered };
-        }
+            turn
+        };
         tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let made = self.snapshot.renew(&self.partition);
             let partition = &self.partition.name.partition;
             if let Err(error) = &made {
