@@ -63,7 +63,7 @@ fn to_member(
     taken: &mut BTreeSet<(uuid::Uuid, i32)>,
 ) -> Option<Member> {
     let selected = member.protocols.iter().find(|(name, _)| Some(&**name) == protocol);
-    let (_, metadata) = selected.or(member.protocols.first())?;
+    let (_, metadata) = selected.or_else(|| member.protocols.first())?;
     let subscription = Subscription::decode(metadata).ok()?;
     let assignment = Assignment::decode(&member.assignment).ok()?;
     if assignment.has_user_data {

@@ -23,7 +23,8 @@ use uuid::Uuid;
 
 /// A group that nobody else uses, on a topic of two partitions.
 struct Bed {
-    target: Target,
+    /// Held, since dropping it would stop the node.
+    _target: Target,
     connection: Connection,
     group: String,
     topic: String,
@@ -42,7 +43,7 @@ impl Bed {
             let found = connection.call(4, &find);
             (found.coordinators[0].error_code == codes::NONE).then_some(())
         });
-        Self { target, connection, group, topic, topic_id }
+        Self { _target: target, connection, group, topic, topic_id }
     }
 
     fn group_id(&self) -> GroupId {
@@ -176,7 +177,7 @@ struct Answer {
 /// What a consumer puts into JoinGroup (version 1).
 fn subscription(topic: &str, owned: &[i32]) -> Vec<u8> {
     let name = |out: &mut Vec<u8>| {
-        out.extend(i16::try_from(topic.len()).unwrap().to_be_bytes());
+        out.extend(i16::try_from(topic.len()).expect("a short name").to_be_bytes());
         out.extend(topic.as_bytes());
     };
     let mut out = vec![0, 1, 0, 0, 0, 1];
@@ -185,7 +186,7 @@ fn subscription(topic: &str, owned: &[i32]) -> Vec<u8> {
     out.extend(i32::from(!owned.is_empty()).to_be_bytes());
     if !owned.is_empty() {
         name(&mut out);
-        out.extend(i32::try_from(owned.len()).unwrap().to_be_bytes());
+        out.extend(i32::try_from(owned.len()).expect("a few").to_be_bytes());
         owned.iter().for_each(|partition| out.extend(partition.to_be_bytes()));
     }
     out
@@ -416,7 +417,7 @@ fn members_of_both_protocols_share_a_group() {
 /// What SyncGroup gives for one partition (version 1).
 fn subscription_answer(topic: &str, partition: i32) -> Vec<u8> {
     let mut out = vec![0, 1, 0, 0, 0, 1];
-    out.extend(i16::try_from(topic.len()).unwrap().to_be_bytes());
+    out.extend(i16::try_from(topic.len()).expect("a short name").to_be_bytes());
     out.extend(topic.as_bytes());
     out.extend(1_i32.to_be_bytes());
     out.extend(partition.to_be_bytes());

@@ -49,7 +49,8 @@ impl ConsumerGroup {
             Entrant::Newcomer => None,
             Entrant::Successor(old) => Some(self.member(old)?),
         };
-        let news = request.news(known.map_or(&Member::default().told, |member| &member.told));
+        let nobody = Member::default();
+        let news = request.news(&known.unwrap_or(&nobody).told);
         if let Some(regex) = news.as_ref().and_then(|told| told.topics_regex.as_deref()) {
             self.check_regex(regex)?;
         }
