@@ -52,7 +52,8 @@ impl ConsumerGroup {
             Some((searched, at_ms)) => {
                 let age_ms = around.at.wall_ms.saturating_sub(at_ms);
                 let interval = around.limits.regex_refresh_interval.as_millis();
-                let is_old = u128::try_from(age_ms).is_ok_and(|age_ms| age_ms > interval);
+                // A clock that was set back must not keep the group from searching.
+                let is_old = u128::try_from(age_ms).map_or(true, |age_ms| age_ms > interval);
                 is_old || (searched != index && age_ms > SEARCH_INTERVAL_MIN_MS)
             }
         };
