@@ -8,10 +8,12 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::fetch_session::FetchSessions;
 use crate::groups::Groups;
+use crate::log_levels::LogLevels;
 use crate::partitions::Partitions;
 use crate::read_pool::ReadPool;
 use crate::response_memory::ResponseMemory;
 use crate::settings::BrokerSettings;
+use crate::telemetry::Telemetry;
 
 /// The running broker.
 pub(crate) struct Broker {
@@ -31,6 +33,10 @@ pub(crate) struct Broker {
     pub(crate) read_pool: ReadPool,
     /// What fetch responses hold in memory.
     pub(crate) response_memory: Arc<ResponseMemory>,
+    /// Metrics of clients.
+    pub(crate) telemetry: Telemetry,
+    /// What is logged, by logger.
+    pub(crate) log_levels: LogLevels,
     /// Time.
     pub(crate) clock: Arc<dyn Clock>,
 }

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Inputs, example, show};
 use crate::http::Health;
-use crate::lifecycle::Running;
+use crate::lifecycle::{Running, Surroundings};
 use crate::metrics::registry::Registry;
 use crate::metrics::tables;
 use arguments::{Arguments, Task};
@@ -94,14 +94,14 @@ fn start(inputs: &Inputs, clock: SystemClock, began: Instant) -> Exit {
         Ok(config) => config,
         Err(error) => return fail(Exit::Config, &error.to_string(), None),
     };
-    if let Err(error) = logging::init(&config.log_filter, config.log_format) {
-        let remedy = "see --log in --help for the form of a filter";
-        return fail(
-            Exit::Config,
-            &format!("log = {:?}: {error}", config.log_filter),
-            Some(remedy),
-        );
-    }
+    let log_levels = match logging::init(&config.log_filter, config.log_format) {
+        Ok(log_levels) => log_levels,
+        Err(error) => {
+            let remedy = "see --log in --help for the form of a filter";
+            let error = format!("log = {:?}: {error}", config.log_filter);
+            return fail(Exit::Config, &error, Some(remedy));
+        }
+    };
     if !config.names_without_effect.is_empty() {
         warn!(settings = config.names_without_effect.join(","), "these settings have no effect");
     }
@@ -110,7 +110,10 @@ fn start(inputs: &Inputs, clock: SystemClock, began: Instant) -> Exit {
         Err(error) => return fail(Exit::Failed, &error.to_string(), None),
     };
     match runtime() {
-        Ok(runtime) => runtime.block_on(serve(&config, metrics, clock, began)),
+        Ok(runtime) => {
+            let surroundings = Surroundings { clock: Arc::new(clock), log_levels };
+            runtime.block_on(serve(&config, metrics, surroundings, began))
+        }
         Err(error) => fail(Exit::Failed, &format!("cannot start threads: {error}"), None),
     }
 }
@@ -132,7 +135,13 @@ fn install_metrics() -> anyhow::Result<Registry> {
     Ok(registry)
 }
 
-async fn serve(config: &Config, metrics: Registry, clock: SystemClock, began: Instant) -> Exit {
+async fn serve(
+    config: &Config,
+    metrics: Registry,
+    surroundings: Surroundings,
+    began: Instant,
+) -> Exit {
+    let clock = Arc::clone(&surroundings.clock);
     let (mut terminate, mut interrupt) =
         match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
             (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
@@ -141,7 +150,7 @@ async fn serve(config: &Config, metrics: Registry, clock: SystemClock, began: In
             }
         };
     let started = tokio::select! {
-        started = Running::start(config, Health::new(metrics), Arc::new(clock)) => started,
+        started = Running::start(config, Health::new(metrics), surroundings) => started,
         // Nothing was acknowledged yet, so nothing can be lost.
         () = either(&mut terminate, &mut interrupt) => return Exit::Done,
     };

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use protocol::topic::TopicName;
 use protocol::types::{LogIndex, ProducerId};
-use raft::replicated_state::ReplicatedState;
+use raft::replicated_state::{Quorum, ReplicatedState};
 use storage::data_dir::DataDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -169,6 +169,11 @@ impl Cluster {
     /// too many others wait: the client asks again anyway.
     pub(crate) fn create_in_background(&self, name: TopicName) {
         self.auto_creation.request(name);
+    }
+
+    /// The metadata group: who leads, who votes, how far its log has come.
+    pub(crate) fn quorum(&self) -> Quorum {
+        self.group.quorum()
     }
 
     /// Whether metadata can still be changed.

@@ -5,7 +5,7 @@ use protocol::topic::TopicName;
 use protocol::types::BrokerId;
 
 use crate::authorize::{Operation, Resource, authorize};
-use crate::cluster::image::SettingsScope;
+use crate::cluster::image::{SettingsResource, SettingsScope};
 use crate::context::RequestContext;
 use crate::error_map;
 
@@ -18,9 +18,9 @@ pub(crate) enum ResourceType {
     Broker = 4,
     /// Levels of a broker's log.
     BrokerLogger = 8,
-    /// Client metrics subscriptions (KIP-714), not served.
+    /// Subscriptions to metrics of clients (KIP-714).
     ClientMetrics = 16,
-    /// Consumer groups (KIP-848), not served.
+    /// Groups (KIP-848).
     Group = 32,
 }
 
@@ -47,8 +47,10 @@ pub(crate) enum ConfigResource {
     Topic(TopicName),
     /// One broker or all of them.
     Broker(SettingsScope),
-    /// Something of a type whose settings are not served: it has none, and none can be set.
-    WithoutSettings(ResourceType),
+    /// A group or a subscription to metrics of clients.
+    Other(SettingsResource),
+    /// The log levels of this process.
+    Logger,
 }
 
 /// An error code with the sentence that goes with it.
@@ -75,8 +77,17 @@ impl ConfigResource {
                 .map_err(|error| (error_map::topic_name(&error), error.to_string())),
             ResourceType::Broker if name.is_empty() => Ok(Self::Broker(SettingsScope::AllBrokers)),
             ResourceType::Broker => is_here().map(|()| Self::Broker(SettingsScope::Broker(here))),
-            ResourceType::BrokerLogger => is_here().map(|()| Self::WithoutSettings(known)),
-            ResourceType::ClientMetrics | ResourceType::Group => Ok(Self::WithoutSettings(known)),
+            ResourceType::BrokerLogger => is_here().map(|()| Self::Logger),
+            ResourceType::ClientMetrics if name.is_empty() => {
+                Err(invalid("Subscription name can't be empty".to_owned()))
+            }
+            ResourceType::ClientMetrics => {
+                Ok(Self::Other(SettingsResource::ClientMetrics(name.to_owned())))
+            }
+            ResourceType::Group if name.is_empty() => {
+                Err(invalid("Group name must not be empty".to_owned()))
+            }
+            ResourceType::Group => Ok(Self::Other(SettingsResource::Group(name.to_owned()))),
         }
     }
 
@@ -93,7 +104,10 @@ impl ConfigResource {
             Self::Topic(name) => {
                 (Resource::Topic(name.as_str()), ErrorCode::TopicAuthorizationFailed)
             }
-            Self::Broker(_) | Self::WithoutSettings(_) => {
+            Self::Other(SettingsResource::Group(group)) => {
+                (Resource::Group(group), ErrorCode::GroupAuthorizationFailed)
+            }
+            Self::Broker(_) | Self::Logger | Self::Other(SettingsResource::ClientMetrics(_)) => {
                 (Resource::Cluster, ErrorCode::ClusterAuthorizationFailed)
             }
         };
@@ -117,10 +131,13 @@ mod tests {
         assert_eq!(parse(2, "a/b").unwrap_err().0, ErrorCode::InvalidTopic);
         assert_eq!(parse(4, ""), Ok(ConfigResource::Broker(SettingsScope::AllBrokers)));
         assert_eq!(parse(4, "3"), Ok(ConfigResource::Broker(SettingsScope::Broker(here))));
-        for (number, known) in [(8, ResourceType::BrokerLogger), (32, ResourceType::Group)] {
-            assert_eq!(parse(number, "3"), Ok(ConfigResource::WithoutSettings(known)));
-        }
-        for (number, name) in [(4, "4"), (4, "x"), (8, "4"), (99, "x")] {
+        assert_eq!(parse(8, "3"), Ok(ConfigResource::Logger));
+        let subscription = SettingsResource::ClientMetrics("3".to_owned());
+        assert_eq!(parse(16, "3"), Ok(ConfigResource::Other(subscription)));
+        let group = SettingsResource::Group("3".to_owned());
+        assert_eq!(parse(32, "3"), Ok(ConfigResource::Other(group)));
+        for (number, name) in [(4, "4"), (4, "x"), (8, "4"), (8, ""), (16, ""), (32, ""), (99, "x")]
+        {
             assert_eq!(parse(number, name).unwrap_err().0, ErrorCode::InvalidRequest, "{number}");
         }
     }

@@ -43,6 +43,7 @@ use crate::metrics::EdgeMetrics;
 use crate::read_buffers::ReadBuffers;
 use crate::reply::Work;
 use crate::request_memory::RequestMemory;
+use crate::telemetry::SoftwareCell;
 use frames::{Frame, Frames, ReadEnd};
 use in_flight::{Awaiting, InFlight, closed_by_panic};
 use refusal::{Refusal, Warnings};
@@ -128,6 +129,7 @@ struct Client {
     listener: Arc<Listener>,
     peer: SocketAddr,
     id: u64,
+    software: Arc<SoftwareCell>,
 }
 
 /// What the reading and the writing side of a connection tell each other.
@@ -208,7 +210,8 @@ pub(crate) async fn serve(
 ) {
     let Connection { stream, listener, peer, id } = connection;
     let (stream, written) = stream.into_split();
-    let client = Client { stream: written, listener, peer, id };
+    let software = Arc::default();
+    let client = Client { stream: written, listener, peer, id, software };
     let link = Link::new();
     let mut writer = pin!(Responses::new(client.stream.as_ref(), &shared, &link).write_all());
     let reader = Reader { shared: &shared, client: &client, link: &link };
@@ -323,6 +326,8 @@ impl Reader<'_> {
             connection_id: self.client.id,
             api_version: header.api_version,
             correlation_id: header.correlation_id,
+            client_port: self.client.peer.port(),
+            software: Arc::clone(&self.client.software),
         };
         catch_unwind(AssertUnwindSafe(|| self.shared.handle.handle(&context, request)))
             .unwrap_or_else(|panic| Work::Done(closed_by_panic(panic.as_ref())))
@@ -331,7 +336,7 @@ impl Reader<'_> {
 
 /// Says why the reading side ended, to the log and, where it helps, to the client.
 async fn conclude(shared: &Shared, client: &Client, end: ReadEnd) {
-    let Client { stream, peer, listener, id } = client;
+    let Client { stream, peer, listener, id, .. } = client;
     match end {
         ReadEnd::Closed => debug!(%peer, connection = id, "the client closed the connection"),
         ReadEnd::ClosedMidFrame => debug!(%peer, connection = id, "the client left within a frame"),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use kafka_protocol::protocol::StrBytes;
 
+use crate::telemetry::SoftwareCell;
+
 /// One address that clients connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listener {
@@ -33,4 +35,8 @@ pub(crate) struct RequestContext {
     pub(crate) api_version: i16,
     /// Echoed in the response.
     pub(crate) correlation_id: i32,
+    /// From which port it was sent.
+    pub(crate) client_port: u16,
+    /// What software sent it, once the connection has told.
+    pub(crate) software: Arc<SoftwareCell>,
 }

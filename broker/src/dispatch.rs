@@ -24,67 +24,55 @@ impl Serve for Dispatcher {
     }
 }
 
+/// A `match` over all requests, one line for each.
+macro_rules! by_request {
+    ($request:expr, $broker:expr, $context:expr, { $($name:ident => $handle:path,)+ }) => {
+        match $request {
+            $(Request::$name(request) => $handle($broker, $context, request),)+
+        }
+    };
+}
+
 /// Runs the order-sensitive stage of `request` and returns what remains.
 pub(crate) fn dispatch(broker: &Arc<Broker>, context: &RequestContext, request: Request) -> Work {
-    match request {
-        Request::Produce(request) => handlers::produce::handle(broker, context, request),
-        Request::Fetch(request) => handlers::fetch::handle(broker, context, request),
-        Request::ListOffsets(request) => handlers::list_offsets::handle(broker, context, request),
-        Request::Metadata(request) => handlers::metadata::handle(broker, context, request),
-        Request::ApiVersions(request) => handlers::api_versions::handle(broker, context, request),
-        Request::CreateTopics(request) => handlers::create_topics::handle(broker, context, request),
-        Request::DeleteTopics(request) => handlers::delete_topics::handle(broker, context, request),
-        Request::CreatePartitions(request) => {
-            handlers::create_partitions::handle(broker, context, request)
-        }
-        Request::DeleteRecords(request) => {
-            handlers::delete_records::handle(broker, context, request)
-        }
-        Request::InitProducerId(request) => {
-            handlers::init_producer_id::handle(broker, context, request)
-        }
-        Request::OffsetForLeaderEpoch(request) => {
-            handlers::offset_for_leader_epoch::handle(broker, context, request)
-        }
-        Request::DescribeConfigs(request) => {
-            handlers::describe_configs::handle(broker, context, request)
-        }
-        Request::AlterConfigs(request) => handlers::alter_configs::handle(broker, context, request),
-        Request::IncrementalAlterConfigs(request) => {
-            handlers::incremental_alter_configs::handle(broker, context, request)
-        }
-        Request::DescribeCluster(request) => {
-            handlers::describe_cluster::handle(broker, context, request)
-        }
-        Request::DescribeTopicPartitions(request) => {
-            handlers::describe_topic_partitions::handle(broker, context, request)
-        }
-        Request::DescribeLogDirs(request) => {
-            handlers::describe_log_dirs::handle(broker, context, request)
-        }
-        Request::ListConfigResources(request) => {
-            handlers::list_config_resources::handle(broker, context, request)
-        }
-        Request::FindCoordinator(request) => {
-            handlers::find_coordinator::handle(broker, context, request)
-        }
-        Request::OffsetCommit(request) => handlers::offset_commit::handle(broker, context, request),
-        Request::OffsetFetch(request) => handlers::offset_fetch::handle(broker, context, request),
-        Request::JoinGroup(request) => handlers::join_group::handle(broker, context, request),
-        Request::Heartbeat(request) => handlers::heartbeat::handle(broker, context, request),
-        Request::LeaveGroup(request) => handlers::leave_group::handle(broker, context, request),
-        Request::SyncGroup(request) => handlers::sync_group::handle(broker, context, request),
-        Request::DescribeGroups(request) => {
-            handlers::describe_groups::handle(broker, context, request)
-        }
-        Request::ListGroups(request) => handlers::list_groups::handle(broker, context, request),
-        Request::DeleteGroups(request) => handlers::delete_groups::handle(broker, context, request),
-        Request::ConsumerGroupHeartbeat(request) => {
-            handlers::consumer_group_heartbeat::handle(broker, context, request)
-        }
-        Request::ConsumerGroupDescribe(request) => {
-            handlers::consumer_group_describe::handle(broker, context, request)
-        }
-        Request::OffsetDelete(request) => handlers::offset_delete::handle(broker, context, request),
-    }
+    by_request!(request, broker, context, {
+        Produce => handlers::produce::handle,
+        Fetch => handlers::fetch::handle,
+        ListOffsets => handlers::list_offsets::handle,
+        Metadata => handlers::metadata::handle,
+        ApiVersions => handlers::api_versions::handle,
+        CreateTopics => handlers::create_topics::handle,
+        DeleteTopics => handlers::delete_topics::handle,
+        CreatePartitions => handlers::create_partitions::handle,
+        DeleteRecords => handlers::delete_records::handle,
+        InitProducerId => handlers::init_producer_id::handle,
+        OffsetForLeaderEpoch => handlers::offset_for_leader_epoch::handle,
+        DescribeConfigs => handlers::describe_configs::handle,
+        AlterConfigs => handlers::alter_configs::handle,
+        IncrementalAlterConfigs => handlers::incremental_alter_configs::handle,
+        DescribeCluster => handlers::describe_cluster::handle,
+        DescribeTopicPartitions => handlers::describe_topic_partitions::handle,
+        DescribeLogDirs => handlers::describe_log_dirs::handle,
+        ListConfigResources => handlers::list_config_resources::handle,
+        FindCoordinator => handlers::find_coordinator::handle,
+        OffsetCommit => handlers::offset_commit::handle,
+        OffsetFetch => handlers::offset_fetch::handle,
+        JoinGroup => handlers::join_group::handle,
+        Heartbeat => handlers::heartbeat::handle,
+        LeaveGroup => handlers::leave_group::handle,
+        SyncGroup => handlers::sync_group::handle,
+        DescribeGroups => handlers::describe_groups::handle,
+        ListGroups => handlers::list_groups::handle,
+        DeleteGroups => handlers::delete_groups::handle,
+        ConsumerGroupHeartbeat => handlers::consumer_group_heartbeat::handle,
+        ConsumerGroupDescribe => handlers::consumer_group_describe::handle,
+        OffsetDelete => handlers::offset_delete::handle,
+        ElectLeaders => handlers::elect_leaders::handle,
+        DescribeQuorum => handlers::describe_quorum::handle,
+        UpdateFeatures => handlers::update_features::handle,
+        DescribeProducers => handlers::describe_producers::handle,
+        UnregisterBroker => handlers::unregister_broker::handle,
+        GetTelemetrySubscriptions => handlers::get_telemetry_subscriptions::handle,
+        PushTelemetry => handlers::push_telemetry::handle,
+    })
 }

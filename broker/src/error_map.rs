@@ -19,6 +19,7 @@ use crate::groups::owner::Unavailable;
 use crate::partition::epochs::EpochRefusal;
 use crate::partitions::LookupError;
 use crate::settings::SettingError;
+use crate::telemetry::TelemetryError;
 
 /// A refused append; nothing is in the log.
 pub(crate) const fn append(error: &AppendError) -> ErrorCode {
@@ -86,6 +87,19 @@ pub(crate) const fn propose(error: &ProposeError) -> ErrorCode {
         ProposeError::TooLarge { .. } => ErrorCode::InvalidRequest,
         ProposeError::Unknown(_) => ErrorCode::RequestTimedOut,
         ProposeError::Stopped(_) => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// Metrics of a client that are not taken (KIP-714).
+pub(crate) const fn telemetry(error: TelemetryError) -> ErrorCode {
+    match error {
+        TelemetryError::Instance | TelemetryError::Ended => ErrorCode::InvalidRequest,
+        TelemetryError::TooEarly => ErrorCode::ThrottlingQuotaExceeded,
+        TelemetryError::UnknownSubscription => ErrorCode::UnknownSubscriptionId,
+        TelemetryError::UnknownCompression => ErrorCode::UnsupportedCompressionType,
+        TelemetryError::TooLarge => ErrorCode::TelemetryTooLarge,
+        // Tells the client to stop: what it would send again is no better.
+        TelemetryError::Malformed => ErrorCode::InvalidRecord,
     }
 }
 
@@ -175,10 +189,12 @@ pub(crate) const fn change(error: &ChangeError) -> ErrorCode {
         ChangeError::InvalidAssignment(_) => ErrorCode::InvalidReplicaAssignment,
         // Kafka has another code for wrong settings of brokers than for those of topics.
         ChangeError::Contradiction(_) | ChangeError::BrokerSetting(_) => ErrorCode::InvalidRequest,
-        ChangeError::TooManyPartitions { .. } => ErrorCode::PolicyViolation,
-        ChangeError::UnknownSetting(_) | ChangeError::FixedSetting { .. } => {
-            ErrorCode::InvalidConfig
+        ChangeError::TooManyPartitions { .. } | ChangeError::TooManyResources { .. } => {
+            ErrorCode::PolicyViolation
         }
+        ChangeError::UnknownSetting(_)
+        | ChangeError::GroupSetting(_)
+        | ChangeError::FixedSetting { .. } => ErrorCode::InvalidConfig,
         ChangeError::Setting(error) => setting(error),
     }
 }

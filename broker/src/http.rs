@@ -95,12 +95,14 @@ impl Health {
     }
 
     fn metrics_text(&self) -> String {
+        let mut of_clients = String::new();
         if let Some(Observed { broker, connections, partition_metrics }) = self.observed.get() {
             let memory_bytes = connections.memory.reserved_bytes();
             connections.metrics.sample(memory_bytes, connections.buffers.bytes());
             partition_metrics.sample(broker);
+            of_clients = broker.telemetry.render(broker.clock.monotonic());
         }
-        self.metrics.render()
+        self.metrics.render() + &of_clients
     }
 }
 

@@ -32,9 +32,11 @@ use crate::connection::refusal::Warnings;
 use crate::connection::{Limits, Shared};
 use crate::context::Listener;
 use crate::dispatch::Dispatcher;
+use crate::dynamic_settings::Followers;
 use crate::fetch_session::FetchSessions;
 use crate::groups::{Groups, deleted_topics};
 use crate::http::{self, Health, Observed, Phase};
+use crate::log_levels::LogLevels;
 use crate::metrics::EdgeMetrics;
 use crate::partition_metrics::PartitionMetrics;
 use crate::partitions::Partitions;
@@ -46,6 +48,7 @@ use crate::response_memory::{RESPONSE_BYTES_MAX, ResponseMemory};
 use crate::retention;
 use crate::server::{BoundPort, ConnectionLimits, Server};
 use crate::settings::BrokerSettings;
+use crate::telemetry::Telemetry;
 
 /// The id of a broker that was not given one.
 const DEFAULT_BROKER_ID: BrokerId = BrokerId::new(1);
@@ -86,6 +89,14 @@ pub(crate) enum StartError {
     Thread(#[source] io::Error),
 }
 
+/// What a broker gets from its process.
+pub(crate) struct Surroundings {
+    /// Time.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// What is logged.
+    pub(crate) log_levels: LogLevels,
+}
+
 /// A broker that serves.
 pub(crate) struct Running {
     broker: Arc<Broker>,
@@ -108,11 +119,11 @@ impl Running {
     pub(crate) async fn start(
         config: &Config,
         health: Arc<Health>,
-        clock: Arc<dyn Clock>,
+        surroundings: Surroundings,
     ) -> Result<Self, StartError> {
         let descriptors = Descriptors::of_this_process();
         let data_dir = Arc::new(open_data_dir(config, descriptors).await?);
-        match start_on(Arc::clone(&data_dir), config, health, clock, descriptors).await {
+        match start_on(Arc::clone(&data_dir), config, health, surroundings, descriptors).await {
             Ok(running) => Ok(running),
             Err(error) => {
                 if let Err(error) = close(data_dir).await {
@@ -147,9 +158,10 @@ async fn start_on(
     data_dir: Arc<DataDir>,
     config: &Config,
     health: Arc<Health>,
-    clock: Arc<dyn Clock>,
+    surroundings: Surroundings,
     descriptors: Descriptors,
 ) -> Result<Running, StartError> {
+    let Surroundings { clock, log_levels } = surroundings;
     let ports = bind_all(&config.listeners)?;
     let http = bind("http", config.http)?;
     let http_address = http.address;
@@ -175,21 +187,28 @@ async fn start_on(
     let broker = Arc::new(Broker {
         broker_id,
         groups: groups(&cluster, &partitions, &clock, &settings),
+        telemetry: Telemetry::new(settings.telemetry_max_bytes),
         fetch_sessions: FetchSessions::new(settings.max_fetch_sessions),
         settings,
         cluster,
         partitions,
         read_pool: ReadPool::new(READ_THREADS).map_err(StartError::Thread)?,
         response_memory: ResponseMemory::new(RESPONSE_BYTES_MAX),
+        log_levels,
         clock,
     });
     background.spawn(deleted_topics::run(Arc::clone(&broker)));
     let connections = connections(&broker, http_address);
-    let limits = ConnectionLimits {
-        connections_max: broker.settings.max_connections.min(descriptors.connections_max),
-        per_ip_max: broker.settings.max_connections_per_ip,
+    let mut server = Server::new(Arc::clone(&connections), ConnectionLimits::NOBODY);
+    let followers = Followers {
+        broker_id,
+        settings: Arc::clone(&broker.settings),
+        connections_possible: descriptors.connections_max,
+        limits: server.limits(),
+        data_dir: Arc::clone(&data_dir),
     };
-    let mut server = Server::new(Arc::clone(&connections), limits);
+    followers.tell(&broker.cluster.image());
+    background.spawn(followers.follow(broker.cluster.images()));
     let mut listeners = Vec::with_capacity(ports.len());
     for (port, listener) in ports {
         let address = port.address;

@@ -212,7 +212,8 @@ pub(crate) fn describe(row: &Metric) {
 const METADATA: Metadata<'static> =
     Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
-fn counter(name: &'static str, labels: Vec<Label>) -> Counter {
+/// Makes the handle of a counter, which shows as 0 at first.
+pub(crate) fn counter(name: &'static str, labels: Vec<Label>) -> Counter {
     let key = Key::from_parts(name, labels);
     let counter = with_recorder(|recorder| recorder.register_counter(&key, &METADATA));
     // A counter that was never touched would not show.

@@ -7,14 +7,15 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rustix::net::sockopt::set_tcp_congestion;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
@@ -62,12 +63,17 @@ impl BoundPort {
 }
 
 /// How many connections are let in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ConnectionLimits {
     /// In all: `max.connections`, or fewer if the process may not open so many descriptors.
     pub(crate) connections_max: usize,
     /// From one address: `max.connections.per.ip`.
     pub(crate) per_ip_max: usize,
+}
+
+impl ConnectionLimits {
+    /// Lets nobody in, until other limits are set.
+    pub(crate) const NOBODY: Self = Self { connections_max: 0, per_ip_max: 0 };
 }
 
 /// All listeners and their connections.
@@ -78,8 +84,11 @@ pub(crate) struct Server {
 
 struct Inner {
     shared: Arc<Shared>,
-    limits: ConnectionLimits,
-    free: Arc<Semaphore>,
+    limits: RwLock<ConnectionLimits>,
+    /// Connections, and listeners that may accept one more.
+    places_taken: Mutex<usize>,
+    /// A place was given back, or there are more now.
+    place_free: Notify,
     by_ip: Mutex<HashMap<IpAddr, usize>>,
     next_id: AtomicU64,
     /// Connections read nothing more and answer what is in flight.
@@ -97,8 +106,9 @@ impl Server {
     pub(crate) fn new(shared: Arc<Shared>, limits: ConnectionLimits) -> Self {
         let inner = Inner {
             shared,
-            limits,
-            free: Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS))),
+            limits: RwLock::new(limits),
+            places_taken: Mutex::new(0),
+            place_free: Notify::new(),
             by_ip: Mutex::new(HashMap::new()),
             next_id: AtomicU64::new(0),
             draining: watch::Sender::new(false),
@@ -108,6 +118,11 @@ impl Server {
             limit_was_reached: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner), accepting: JoinSet::new() }
+    }
+
+    /// How its limits are changed.
+    pub(crate) fn limits(&self) -> LimitsHandle {
+        LimitsHandle(Arc::clone(&self.inner))
     }
 
     /// Lets clients in through `port`.
@@ -140,6 +155,26 @@ impl Server {
     }
 }
 
+/// Changes the limits of a server.
+pub(crate) struct LimitsHandle(Arc<Inner>);
+
+impl LimitsHandle {
+    /// Takes new limits into use. Connections that are open stay: where there are more than the new
+    /// limits allow, nobody is let in until enough have left.
+    pub(crate) fn set(&self, limits: ConnectionLimits) {
+        let before = std::mem::replace(&mut *self.0.limits.write(), limits);
+        if before == limits {
+            return;
+        }
+        if before != ConnectionLimits::NOBODY {
+            let ConnectionLimits { connections_max, per_ip_max } = limits;
+            info!(connections_max, per_ip_max, "the limits of connections have changed");
+        }
+        self.0.limit_was_reached.store(false, Ordering::Relaxed);
+        self.0.place_free.notify_waiters();
+    }
+}
+
 impl Inner {
     async fn accept_all(self: &Arc<Self>, socket: &TcpListener, listener: &Arc<Listener>) {
         let mut failing = false;
@@ -164,16 +199,30 @@ impl Inner {
     }
 
     /// Waits until another connection is allowed.
-    async fn place(&self) -> OwnedSemaphorePermit {
-        if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
-            return place;
+    async fn place(self: &Arc<Self>) -> Place {
+        loop {
+            let mut place_free = pin!(self.place_free.notified());
+            // Registered before the look, so that nothing is missed in between.
+            place_free.as_mut().enable();
+            if let Some(place) = self.try_place() {
+                return place;
+            }
+            if !self.limit_was_reached.swap(true, Ordering::Relaxed) {
+                let connections_max = self.limits.read().connections_max;
+                warn!(connections_max, "the limit of connections is reached; new clients wait");
+            }
+            place_free.await;
         }
-        if !self.limit_was_reached.swap(true, Ordering::Relaxed) {
-            let connections_max = self.limits.connections_max;
-            warn!(connections_max, "the limit of connections is reached; new clients wait");
+    }
+
+    fn try_place(self: &Arc<Self>) -> Option<Place> {
+        let connections_max = self.limits.read().connections_max;
+        let mut taken = self.places_taken.lock();
+        if *taken >= connections_max {
+            return None;
         }
-        let place = Arc::clone(&self.free).acquire_owned().await;
-        place.expect("the semaphore of connections is never closed")
+        *taken += 1;
+        Some(Place(Arc::clone(self)))
     }
 
     fn admit(
@@ -181,7 +230,7 @@ impl Inner {
         stream: TcpStream,
         peer: SocketAddr,
         listener: &Arc<Listener>,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) {
         let Some(guest) = Guest::new(self, peer.ip().to_canonical(), place) else {
             self.shared.metrics.refused();
@@ -207,19 +256,30 @@ impl Inner {
     }
 }
 
+/// One of the places for connections, given back when dropped.
+struct Place(Arc<Inner>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *self.0.places_taken.lock() -= 1;
+        self.0.place_free.notify_one();
+    }
+}
+
 /// The place of one connection among the limits, left when dropped.
 struct Guest {
     inner: Arc<Inner>,
     ip: IpAddr,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Guest {
     /// `None` if there are already enough from `ip`.
-    fn new(inner: &Arc<Inner>, ip: IpAddr, place: OwnedSemaphorePermit) -> Option<Self> {
+    fn new(inner: &Arc<Inner>, ip: IpAddr, place: Place) -> Option<Self> {
+        let per_ip_max = inner.limits.read().per_ip_max;
         let mut by_ip = inner.by_ip.lock();
         let count = by_ip.get(&ip).copied().unwrap_or(0);
-        if count >= inner.limits.per_ip_max {
+        if count >= per_ip_max {
             return None;
         }
         by_ip.insert(ip, count + 1);

@@ -6,8 +6,11 @@
 //! brokers, then as given at start, then the default of the table.
 
 mod broker;
+pub(crate) mod client_metrics;
 pub(crate) mod describe;
+mod dynamic;
 mod group;
+pub(crate) mod group_overrides;
 mod lookup;
 mod parse;
 mod row;
@@ -15,11 +18,15 @@ mod table;
 mod topic;
 
 pub(crate) use broker::BrokerSettings;
+pub(crate) use dynamic::DynamicSettings;
 pub(crate) use group::GroupSettings;
 pub(crate) use lookup::Values;
 pub(crate) use parse::items;
 pub(crate) use row::{Kind, Setting, Update};
-pub(crate) use table::{BROKER_SETTINGS, TOPIC_SETTINGS, broker_setting, topic_setting};
+pub(crate) use table::{
+    BROKER_SETTINGS, TOPIC_SETTINGS, broker_setting, client_metrics_setting, group_setting,
+    topic_setting,
+};
 pub(crate) use topic::TopicSettings;
 
 /// A value that its setting does not accept.

@@ -32,12 +32,14 @@ use crate::context::{Listener, RequestContext};
 use crate::fetch_session::FetchSessions;
 use crate::groups::Groups;
 use crate::handlers;
+use crate::log_levels::LogLevels;
 use crate::partition::Partition;
 use crate::partitions::Partitions;
 use crate::read_pool::ReadPool;
 use crate::reply::{FramePart, Reply, Work};
 use crate::response_memory::{RESPONSE_BYTES_MAX, ResponseMemory};
 use crate::settings::{BrokerSettings, Values};
+use crate::telemetry::Telemetry;
 
 /// Wall-clock time of a test's first instant.
 pub(crate) const START: i64 = 1_700_000_000_000;
@@ -134,6 +136,8 @@ impl TestNode {
             fetch_sessions: FetchSessions::new(10),
             read_pool: ReadPool::new(1).unwrap(),
             response_memory: ResponseMemory::new(RESPONSE_BYTES_MAX),
+            telemetry: Telemetry::new(4096),
+            log_levels: LogLevels::new("info", Arc::new(|_: &str| Ok(()))),
             clock: clock.clone(),
         });
         Self { broker, clock, data_dir, _directory: directory }
@@ -174,6 +178,8 @@ impl TestNode {
             connection_id: 1,
             api_version,
             correlation_id: 42,
+            client_port: 4711,
+            software: Arc::default(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The one table of APIs that this broker serves: the guard, the codec, ApiVersions and the
 //! dispatcher read it. It must hold no API that the dispatcher cannot answer.
 
-use crate::guard::requests;
+use crate::guard::requests::{self, admin};
 use crate::guard::shape::Struct;
 
 /// One served API.
@@ -111,11 +111,19 @@ pub const SERVED: &[ApiSpec] = &[
     api(35, "DescribeLogDirs", (1, 5), 2, 4, &requests::DESCRIBE_LOG_DIRS),
     api(37, "CreatePartitions", (0, 3), 2, 4, &requests::CREATE_PARTITIONS),
     api(42, "DeleteGroups", (0, 2), 2, 4, &requests::DELETE_GROUPS),
+    api(43, "ElectLeaders", (0, 2), 2, 4, &admin::ELECT_LEADERS),
     api(44, "IncrementalAlterConfigs", (0, 1), 1, 4, &requests::INCREMENTAL_ALTER_CONFIGS),
     api(47, "OffsetDelete", (0, 0), NEVER, 4, &requests::OFFSET_DELETE),
+    api(55, "DescribeQuorum", (0, 2), 0, 1, &admin::DESCRIBE_QUORUM),
+    api(57, "UpdateFeatures", (0, 2), 0, 1, &admin::UPDATE_FEATURES),
     api(60, "DescribeCluster", (0, 2), 0, 1, &requests::DESCRIBE_CLUSTER),
+    api(61, "DescribeProducers", (0, 0), 0, 4, &admin::DESCRIBE_PRODUCERS),
+    api(64, "UnregisterBroker", (0, 0), 0, 1, &admin::UNREGISTER_BROKER),
     api(68, "ConsumerGroupHeartbeat", (0, 1), 0, 4, &requests::CONSUMER_GROUP_HEARTBEAT),
     api(69, "ConsumerGroupDescribe", (0, 1), 0, 4, &requests::CONSUMER_GROUP_DESCRIBE),
+    api(71, "GetTelemetrySubscriptions", (0, 0), 0, 1, &admin::GET_TELEMETRY_SUBSCRIPTIONS),
+    // Metrics of a client, which the handler bounds by `telemetry.max.bytes`.
+    api(72, "PushTelemetry", (0, 0), 0, 16, &admin::PUSH_TELEMETRY),
     api(74, "ListConfigResources", (0, 1), 0, 1, &requests::LIST_CONFIG_RESOURCES),
     api(75, "DescribeTopicPartitions", (0, 0), 0, 4, &requests::DESCRIBE_TOPIC_PARTITIONS),
 ];

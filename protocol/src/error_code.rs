@@ -90,7 +90,10 @@ pub enum ErrorCode {
     UnstableOffsetCommit = 88,
     ThrottlingQuotaExceeded = 89,
     ProducerFenced = 90,
+    InvalidUpdateVersion = 95,
+    FeatureUpdateFailed = 96,
     UnknownTopicId = 100,
+    BrokerIdNotRegistered = 102,
     InconsistentTopicId = 103,
     InconsistentClusterId = 104,
     FetchSessionTopicIdError = 106,
@@ -100,6 +103,8 @@ pub enum ErrorCode {
     StaleMemberEpoch = 113,
     MismatchedEndpointType = 114,
     UnsupportedEndpointType = 115,
+    UnknownSubscriptionId = 117,
+    TelemetryTooLarge = 118,
     InvalidRegularExpression = 128,
 }
 

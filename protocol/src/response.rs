@@ -49,6 +49,13 @@ pub enum Response {
     OffsetDelete(m::OffsetDeleteResponse),
     ConsumerGroupHeartbeat(m::ConsumerGroupHeartbeatResponse),
     ConsumerGroupDescribe(m::ConsumerGroupDescribeResponse),
+    ElectLeaders(m::ElectLeadersResponse),
+    DescribeQuorum(m::DescribeQuorumResponse),
+    UpdateFeatures(m::UpdateFeaturesResponse),
+    DescribeProducers(m::DescribeProducersResponse),
+    UnregisterBroker(m::UnregisterBrokerResponse),
+    GetTelemetrySubscriptions(m::GetTelemetrySubscriptionsResponse),
+    PushTelemetry(m::PushTelemetryResponse),
 }
 
 /// A field is set that the version cannot carry: a bug of the handler.
@@ -90,11 +97,18 @@ impl Response {
             Self::DescribeLogDirs(message) => head.frame(35, message),
             Self::CreatePartitions(message) => head.frame(37, message),
             Self::DeleteGroups(message) => head.frame(42, message),
+            Self::ElectLeaders(message) => head.frame(43, message),
             Self::IncrementalAlterConfigs(message) => head.frame(44, message),
             Self::OffsetDelete(message) => head.frame(47, message),
+            Self::DescribeQuorum(message) => head.frame(55, message),
+            Self::UpdateFeatures(message) => head.frame(57, message),
             Self::DescribeCluster(message) => head.frame(60, message),
+            Self::DescribeProducers(message) => head.frame(61, message),
+            Self::UnregisterBroker(message) => head.frame(64, message),
             Self::ConsumerGroupHeartbeat(message) => head.frame(68, message),
             Self::ConsumerGroupDescribe(message) => head.frame(69, message),
+            Self::GetTelemetrySubscriptions(message) => head.frame(71, message),
+            Self::PushTelemetry(message) => head.frame(72, message),
             Self::ListConfigResources(message) => head.frame(74, message),
             Self::DescribeTopicPartitions(message) => head.frame(75, message),
         }
@@ -222,6 +236,13 @@ mod tests {
         check(68, Response::ConsumerGroupHeartbeat);
         check(69, Response::ConsumerGroupDescribe);
         check(74, Response::ListConfigResources);
+        check(43, Response::ElectLeaders);
+        check(55, Response::DescribeQuorum);
+        check(57, Response::UpdateFeatures);
+        check(61, Response::DescribeProducers);
+        check(64, Response::UnregisterBroker);
+        check(71, Response::GetTelemetrySubscriptions);
+        check(72, Response::PushTelemetry);
         check(75, Response::DescribeTopicPartitions);
     }
 }

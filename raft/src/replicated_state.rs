@@ -36,6 +36,7 @@ use protocol::types::{BrokerId, LogIndex};
 use storage::data_dir::DataDir;
 use storage::device::Device;
 use storage::error::OpenError;
+use uuid::Uuid;
 
 use journal::Journal;
 use log_store::LogStore;
@@ -281,6 +282,22 @@ impl ReplicatedState {
         Ok(())
     }
 
+    /// Who votes, who leads, and how far the log has come, as this node sees it.
+    #[must_use]
+    pub fn quorum(&self) -> Quorum {
+        let metrics = self.inner.raft.metrics().borrow_watched().clone();
+        let end = |last: Option<u64>| LogIndex::new(last.map_or(0, |index| index + 1));
+        let membership = metrics.membership_config.membership().clone();
+        let voters = membership.voter_ids().map(|id| (id.broker_id, id.directory_id));
+        Quorum {
+            leader: metrics.current_leader.map(|id| id.broker_id),
+            term: metrics.current_term,
+            log_end: end(metrics.last_log_index),
+            committed_end: end(metrics.last_applied.map(|id| id.index)),
+            voters: voters.collect(),
+        }
+    }
+
     /// Stops the group after what is in flight; its files are closed when this returns.
     pub async fn shutdown(&self) {
         let Inner { raft, journal, snapshot_file, closing, .. } = &*self.inner;
@@ -294,6 +311,21 @@ impl ReplicatedState {
         let closed = tokio::task::spawn_blocking(move || snapshot_file.close()).await;
         closed.expect("closing the snapshot file only takes its lock");
     }
+}
+
+/// A group as one of its nodes sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quorum {
+    /// Who leads, if that is known.
+    pub leader: Option<BrokerId>,
+    /// The newest term.
+    pub term: u64,
+    /// Behind the last entry of this node's log, exclusive.
+    pub log_end: LogIndex,
+    /// Behind the last entry that is committed and applied here, exclusive.
+    pub committed_end: LogIndex,
+    /// Brokers with the directory by which each votes.
+    pub voters: Vec<(BrokerId, Uuid)>,
 }
 
 /// Notes why Raft's core ended. A panic of the core tells no state; then the watch just closes.

@@ -52,7 +52,7 @@ use crate::config::LogConfig;
 use crate::device::os::OsDevice;
 use crate::device::{Device, DirectoryEntry};
 use crate::disk_syncs::DiskSyncs;
-use crate::environment::{LogEnvironment, StopKind};
+use crate::environment::{LogEnvironment, ProducerExpiration, StopKind};
 use crate::error::OpenError;
 use crate::file_cache::FileCache;
 use crate::flusher::Flusher;
@@ -128,6 +128,11 @@ struct Running {
 }
 
 impl DataDir {
+    /// Changes how long a silent producer is remembered, in all logs.
+    pub fn set_producer_expiration(&self, expiration: Duration) {
+        self.environment.producer_expiration.set(expiration);
+    }
+
     /// Locks and opens `path`; makes it, with the identity that `identity` returns, if it is new.
     /// Logs are opened one by one with [`DataDir::open_log`].
     ///
@@ -452,7 +457,7 @@ fn environment(
         disk_syncs,
         tail_cache: Arc::new(TailCache::new(config.tail_cache_bytes_max)),
         page_cache,
-        producer_expiration: config.producer_expiration,
+        producer_expiration: ProducerExpiration::new(config.producer_expiration),
         found_is_synced,
     })
 }

@@ -1,6 +1,7 @@
 //! What a log needs from its surroundings, and what the data directory remembers of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use protocol::types::Offset;
@@ -34,9 +35,31 @@ pub(crate) struct LogEnvironment {
     /// What all logs leave in the page cache.
     pub(crate) page_cache: Arc<PageCache>,
     /// A producer without a batch for this long is forgotten.
-    pub(crate) producer_expiration: Duration,
+    pub(crate) producer_expiration: ProducerExpiration,
     /// Whether all that was on the disk when the directory was opened is durable.
     pub(crate) found_is_synced: bool,
+}
+
+/// How long a producer may be silent before it is forgotten. One for all logs, which take a change
+/// into account with their next batch.
+#[derive(Debug, Clone)]
+pub(crate) struct ProducerExpiration(Arc<AtomicU64>);
+
+impl ProducerExpiration {
+    pub(crate) fn new(expiration: Duration) -> Self {
+        let this = Self(Arc::default());
+        this.set(expiration);
+        this
+    }
+
+    pub(crate) fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set(&self, expiration: Duration) {
+        let millis = u64::try_from(expiration.as_millis()).unwrap_or(u64::MAX);
+        self.0.store(millis, Ordering::Relaxed);
+    }
 }
 
 /// What the data directory's checkpoint file remembers of one log.

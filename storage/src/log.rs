@@ -28,7 +28,7 @@ use crate::scan::as_u64;
 mod close;
 pub(crate) mod open;
 pub(crate) mod pieces;
-mod producers;
+pub mod producers;
 mod read;
 mod roll;
 mod state;
@@ -198,7 +198,7 @@ impl Log {
         if as_u64(batch_bytes) > u64::from(segment_bytes_max) {
             return Err(AppendError::LargerThanSegment { batch_bytes, segment_bytes_max });
         }
-        let judgement = state.producers.judge(&header, now, self.env.producer_expiration)?;
+        let judgement = state.producers.judge(&header, now, self.env.producer_expiration.get())?;
         if let Judgement::Duplicate(earlier) = judgement {
             return Ok(Appended {
                 base_offset: earlier.base_offset,

@@ -150,6 +150,15 @@ impl Producers {
         });
     }
 
+    /// Those that were not silent for `expiration`, in no order.
+    pub(crate) fn active(
+        &self,
+        now: Timestamp,
+        expiration: Duration,
+    ) -> impl Iterator<Item = (&ProducerId, &ProducerState)> {
+        self.by_id.iter().filter(move |(_, state)| !is_expired(state, now, expiration))
+    }
+
     /// All producers, in no order.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&ProducerId, &ProducerState)> {
         self.by_id.iter()

@@ -10,6 +10,7 @@
 //!       5 set topic settings  id, values before, values after
 //!       6 set broker settings option broker, values before, values after
 //!       7 take producer ids i64 count
+//!       8 set resource settings  u8 0 group or 1 client metrics, name, values before, values after
 //! ```
 //! These bytes live for ever: a field is never changed, a kind never reused. A new kind or version
 //! makes older programs stop with a clear word instead of guessing.
@@ -18,11 +19,11 @@ use protocol::topic::{TopicId, TopicName};
 use protocol::types::BrokerId;
 
 use super::codec::{DecodeError, Reader, Writer};
-use super::image::{BrokerImage, Endpoint, SettingsScope};
+use super::image::{BrokerImage, Endpoint, SettingsResource, SettingsScope};
 use crate::settings::Values;
 
 const VERSION: u8 = 1;
-const KIND_MAX: u8 = 7;
+const KIND_MAX: u8 = 8;
 
 /// One change. What it wants may have become impossible when its turn comes: see
 /// [`super::outcome::Refusal`].
@@ -44,6 +45,8 @@ pub(super) enum Command {
     SetBrokerSettings { scope: SettingsScope, before: Values, after: Values },
     /// The next producer ids are given away.
     TakeProducerIds { count: i64 },
+    /// The settings of a group or a subscription become `after`, unless they are no longer `before`.
+    SetResourceSettings { resource: SettingsResource, before: Values, after: Values },
 }
 
 /// A topic to create.
@@ -119,6 +122,12 @@ impl Command {
                 to.u8(7);
                 to.i64(*count);
             }
+            Self::SetResourceSettings { resource, before, after } => {
+                to.u8(8);
+                write_resource(&mut to, resource);
+                to.values(before);
+                to.values(after);
+            }
         }
         to.finish()
     }
@@ -163,6 +172,11 @@ impl Command {
                 after: from.values()?,
             },
             7 => Self::TakeProducerIds { count: from.i64()? },
+            8 => Self::SetResourceSettings {
+                resource: read_resource(from)?,
+                before: from.values()?,
+                after: from.values()?,
+            },
             kind => return Err(newer("command kind", kind, KIND_MAX)),
         })
     }
@@ -228,6 +242,25 @@ pub(super) fn read_scope(from: &mut Reader<'_>) -> Result<SettingsScope, DecodeE
     Ok(broker.map_or(SettingsScope::AllBrokers, SettingsScope::Broker))
 }
 
+pub(super) fn write_resource(to: &mut Writer, resource: &SettingsResource) {
+    let (kind, name) = match resource {
+        SettingsResource::Group(name) => (0, name),
+        SettingsResource::ClientMetrics(name) => (1, name),
+    };
+    to.u8(kind);
+    to.text(name);
+}
+
+pub(super) fn read_resource(from: &mut Reader<'_>) -> Result<SettingsResource, DecodeError> {
+    let kind = from.u8()?;
+    let name = from.text()?.to_owned();
+    match kind {
+        0 => Ok(SettingsResource::Group(name)),
+        1 => Ok(SettingsResource::ClientMetrics(name)),
+        kind => Err(newer("kind of resource", kind, 1)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
@@ -265,6 +298,16 @@ mod tests {
             Command::SetTopicSettings { topic: id(3), before: Values::new(), after: values("a") },
             Command::SetBrokerSettings { scope, before: values("b"), after: Values::new() },
             Command::TakeProducerIds { count: 1000 },
+            Command::SetResourceSettings {
+                resource: SettingsResource::Group("g".into()),
+                before: Values::new(),
+                after: values("c"),
+            },
+            Command::SetResourceSettings {
+                resource: SettingsResource::ClientMetrics("m".into()),
+                before: values("d"),
+                after: Values::new(),
+            },
         ]
     }
 

@@ -4,6 +4,7 @@
 //! A check here is for a good answer; the state machine decides, since another change may come first.
 
 mod alter;
+mod resources;
 mod topics;
 
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ use uuid::Uuid;
 
 use super::command::{Command, NewPartitions, NewTopic};
 use super::error::ChangeError;
-use super::image::{BrokerImage, Image, SettingsScope};
+use super::image::{BrokerImage, Image, SettingsResource, SettingsScope};
 use super::outcome::{Effect, Outcome, Refusal};
 use crate::settings::{BrokerSettings, Values};
 
@@ -190,6 +191,37 @@ impl Controller {
                 return Ok(());
             }
             let command = Command::SetBrokerSettings { scope, before, after };
+            if let Some(answer) = settled(self.propose(command).await) {
+                return answer;
+            }
+        }
+        Err(Refusal::Changed.into())
+    }
+
+    /// Changes the settings of a group or a subscription: all of `changes` or nothing. `here` is the
+    /// broker whose bounds a group must keep to.
+    ///
+    /// # Errors
+    /// [`ChangeError`] says which change is illegal.
+    pub(crate) async fn alter_resource(
+        &self,
+        resource: &SettingsResource,
+        here: BrokerId,
+        changes: &SettingChange,
+        apply: bool,
+    ) -> Result<(), ChangeError> {
+        for _ in 0..TRIES_MAX {
+            let image = self.image();
+            let before = image.settings_of(resource).clone();
+            let broker =
+                resources::Bounds { dynamic: image.dynamic_settings(here), given: &self.settings };
+            let after = resources::next(resource, &before, changes, &broker)?;
+            resources::check_room(&image, resource, &after)?;
+            if !apply || before == after {
+                return Ok(());
+            }
+            let resource = resource.clone();
+            let command = Command::SetResourceSettings { resource, before, after };
             if let Some(answer) = settled(self.propose(command).await) {
                 return answer;
             }

@@ -81,6 +81,17 @@ pub(crate) enum ChangeError {
     /// A value that its setting does not accept.
     #[error("Invalid value {} for configuration {}: {}", .0.value, .0.name, .0.reason)]
     Setting(#[from] SettingError),
+    /// A setting of a group that cannot have this value.
+    #[error("{0}")]
+    GroupSetting(String),
+    /// More of something than may have settings.
+    #[error("{count} {what} have settings already, which is the most that may")]
+    TooManyResources {
+        /// How many there are.
+        count: usize,
+        /// Of what.
+        what: &'static str,
+    },
     /// A broker setting that cannot be changed so, or not to this value.
     #[error("{0}")]
     BrokerSetting(String),

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use protocol::topic::{TopicId, TopicName};
 use protocol::types::{BrokerId, LogIndex, PartitionId};
 
-use crate::settings::Values;
 use crate::settings::describe::BrokerLayers;
+use crate::settings::group_overrides::ConsumerGroupSettings;
+use crate::settings::{BrokerSettings, Values};
 
 /// Everything that the metadata group knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(crate) struct Image {
     pub(crate) deleted_topics: Arc<Vec<TopicId>>,
     /// Broker settings that were changed at run time.
     pub(crate) broker_settings: Arc<BTreeMap<SettingsScope, Values>>,
+    /// Settings of groups and of subscriptions to metrics of clients; none is empty.
+    pub(crate) resource_settings: Arc<BTreeMap<SettingsResource, Values>>,
     /// Levels of the cluster's features.
     pub(crate) features: Arc<BTreeMap<String, i16>>,
     /// The first producer id that was never handed to a broker.
@@ -61,6 +64,15 @@ pub(crate) enum SettingsScope {
     AllBrokers,
     /// One broker.
     Broker(BrokerId),
+}
+
+/// What has settings without being otherwise known here.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SettingsResource {
+    /// A group, which need not exist.
+    Group(String),
+    /// A subscription to metrics of clients (KIP-714).
+    ClientMetrics(String),
 }
 
 /// One topic.
@@ -126,6 +138,30 @@ impl Image {
         let mut settings = scope(SettingsScope::AllBrokers);
         settings.extend(scope(SettingsScope::Broker(broker)));
         settings
+    }
+
+    /// The settings of a group or a subscription; none if it has none.
+    pub(crate) fn settings_of(&self, resource: &SettingsResource) -> &Values {
+        static NONE: Values = Values::new();
+        self.resource_settings.get(resource).unwrap_or(&NONE)
+    }
+
+    /// What the coordinator keeps to with `group`, on the broker `here`. A value that cannot be read
+    /// (a newer version may have accepted it) leaves the group with the broker's.
+    #[expect(dead_code, reason = "the coordinator of consumer groups is to ask")]
+    pub(crate) fn group_settings(
+        &self,
+        group: &str,
+        here: BrokerId,
+        given: &BrokerSettings,
+    ) -> ConsumerGroupSettings {
+        let dynamic = self.dynamic_settings(here);
+        let values = self.settings_of(&SettingsResource::Group(group.to_owned()));
+        ConsumerGroupSettings::resolve(values, &dynamic, given).unwrap_or_else(|error| {
+            tracing::warn!(group, %error, "a setting is ignored");
+            ConsumerGroupSettings::resolve(&Values::new(), &Values::new(), given)
+                .expect("the broker's own settings resolved at start")
+        })
     }
 
     /// The broker that acts as the cluster's controller towards clients: any that is registered will

@@ -1,11 +1,13 @@
 //! The whole image as bytes, and back.
 //!
 //! ```text
-//! u8 version (1) │ u64 index │ brokers: list of (broker, endpoints, rack) │
+//! u8 version │ u64 index │ brokers: list of (broker, endpoints, rack) │
 //! topics: list of (name, id, list of replica lists, values) │ deleted topics: list of id │
 //! broker settings: list of (option broker, values) │ features: list of (text, i16) │
-//! i64 next producer id
+//! i64 next producer id │ from version 2 on: list of (u8 0 group or 1 client metrics, name, values)
 //! ```
+//! Version 2 is written only where there is something to write at its end, so that older programs can
+//! go on with what they know.
 //! The file that carries these bytes has a checksum. A snapshot of a newer version is refused.
 
 use std::sync::Arc;
@@ -15,16 +17,21 @@ use protocol::types::{LogIndex, PartitionId};
 
 use super::codec::{DecodeError, Reader, Writer};
 use super::command::{
-    newer, read_broker, read_replicas, read_scope, write_broker, write_replicas, write_scope,
+    newer, read_broker, read_replicas, read_resource, read_scope, write_broker, write_replicas,
+    write_resource, write_scope,
 };
 use super::image::{Image, PartitionImage, TopicImage};
 
-const VERSION: u8 = 1;
+/// The newest version.
+const VERSION: u8 = 2;
+/// The first with settings of groups and subscriptions.
+const RESOURCES_SINCE: u8 = 2;
 
 /// Writes `image`.
 pub(super) fn encode(image: &Image) -> Bytes {
     let mut to = Writer::default();
-    to.u8(VERSION);
+    let has_resources = !image.resource_settings.is_empty();
+    to.u8(if has_resources { VERSION } else { RESOURCES_SINCE - 1 });
     to.u64(image.index.get());
     to.list(image.brokers.as_ref(), |to, (broker, image)| {
         to.broker(*broker);
@@ -47,6 +54,12 @@ pub(super) fn encode(image: &Image) -> Bytes {
         to.i16(*level);
     });
     to.i64(image.next_producer_id);
+    if has_resources {
+        to.list(image.resource_settings.as_ref(), |to, (resource, values)| {
+            write_resource(to, resource);
+            to.values(values);
+        });
+    }
     to.finish()
 }
 
@@ -57,7 +70,7 @@ pub(super) fn encode(image: &Image) -> Bytes {
 pub(super) fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
     let mut from = Reader::new(bytes);
     let version = from.u8()?;
-    if version != VERSION {
+    if version == 0 || version > VERSION {
         return Err(newer("snapshot version", version, VERSION));
     }
     let index = LogIndex::new(from.u64()?);
@@ -76,6 +89,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
             from.list(|from| Ok((from.text()?.to_owned(), from.i16()?)))?.into_iter().collect(),
         ),
         next_producer_id: from.i64()?,
+        resource_settings: Arc::default(),
+    };
+    let image = if version >= RESOURCES_SINCE {
+        let resources = from.list(|from| Ok((read_resource(from)?, from.values()?)))?;
+        Image { resource_settings: Arc::new(resources.into_iter().collect()), ..image }
+    } else {
+        image
     };
     from.finish()?;
     Ok(image)
@@ -97,4 +117,28 @@ pub(super) fn partitions(
 ) -> Vec<PartitionImage> {
     let numbered = (first..).map(PartitionId::new).zip(replicas);
     numbered.map(|(partition, replicas)| PartitionImage { partition, replicas }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::image::SettingsResource;
+    use crate::settings::Values;
+
+    #[test]
+    fn settings_of_groups_raise_the_version_and_survive() {
+        let mut image = Image { index: LogIndex::new(7), ..Image::default() };
+        let bytes = encode(&image);
+        assert_eq!((bytes[0], decode(&bytes)), (1, Ok(image.clone())), "older programs read this");
+        let values = Values::from([("consumer.session.timeout.ms".to_owned(), "50000".to_owned())]);
+        let all = Arc::make_mut(&mut image.resource_settings);
+        all.insert(SettingsResource::Group("g".to_owned()), values.clone());
+        all.insert(SettingsResource::ClientMetrics("g".to_owned()), values);
+        let bytes = encode(&image);
+        assert_eq!((bytes[0], decode(&bytes)), (2, Ok(image)));
+        for end in 0..bytes.len() {
+            decode(&bytes[..end]).expect_err("a cut snapshot must not decode");
+        }
+        assert!(matches!(decode(&[3]), Err(DecodeError::Newer { .. })));
+    }
 }

@@ -5,6 +5,7 @@
 //! is made any more, since going on without the command would let this broker's image differ from
 //! the others'. A broker that finds itself halted does not start.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use super::command::{Command, NewPartitions, NewTopic};
 use super::image::{Image, TopicImage};
 use super::outcome::{Effect, Outcome, Refusal};
 use super::snapshot;
+use crate::settings::Values;
 
 /// How many deleted topics are remembered, so that logs that a stopped broker missed to delete are
 /// recognised when it comes back. Beyond this they are set aside as strays instead.
@@ -134,15 +136,11 @@ fn apply(image: &mut Image, command: Command) -> Effect {
         }
         Command::SetBrokerSettings { scope, before, after } => {
             let all = Arc::make_mut(&mut image.broker_settings);
-            if all.get(&scope).cloned().unwrap_or_default() != before {
-                return Effect::Refused(Refusal::Changed);
-            }
-            if after.is_empty() {
-                all.remove(&scope);
-            } else {
-                all.insert(scope, after);
-            }
-            Effect::Done
+            effect(replace(all, scope, &before, after))
+        }
+        Command::SetResourceSettings { resource, before, after } => {
+            let all = Arc::make_mut(&mut image.resource_settings);
+            effect(replace(all, resource, &before, after))
         }
         Command::TakeProducerIds { count } => {
             let first = image.next_producer_id;
@@ -155,6 +153,24 @@ fn apply(image: &mut Image, command: Command) -> Effect {
             }
         }
     }
+}
+
+/// Values that become empty leave the map.
+fn replace<K: Ord>(
+    all: &mut BTreeMap<K, Values>,
+    key: K,
+    before: &Values,
+    after: Values,
+) -> Result<(), Refusal> {
+    if all.get(&key).unwrap_or(&Values::new()) != before {
+        return Err(Refusal::Changed);
+    }
+    if after.is_empty() {
+        all.remove(&key);
+    } else {
+        all.insert(key, after);
+    }
+    Ok(())
 }
 
 fn effect(result: Result<(), Refusal>) -> Effect {

@@ -81,10 +81,10 @@ pub(super) async fn apply_change(
     let altered = match target {
         ConfigResource::Topic(name) => controller.alter_topic(name, change, apply).await,
         ConfigResource::Broker(scope) => controller.alter_broker(*scope, change, apply).await,
-        ConfigResource::WithoutSettings(known) => {
-            let why = format!("Settings of a {known:?} cannot be changed here.");
-            return Err((ErrorCode::InvalidRequest, why));
+        ConfigResource::Other(resource) => {
+            controller.alter_resource(resource, broker.broker_id, change, apply).await
         }
+        ConfigResource::Logger => return broker.log_levels.change(change, apply),
     };
     altered.map_err(|error| (error_map::change(&error), error.to_string()))
 }

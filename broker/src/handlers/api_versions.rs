@@ -14,6 +14,7 @@ use protocol::response::Response;
 use crate::broker::Broker;
 use crate::context::RequestContext;
 use crate::reply::Work;
+use crate::telemetry::Software;
 
 /// From here on the client says what software it is.
 const SOFTWARE_SINCE: i16 = 3;
@@ -24,7 +25,20 @@ pub(crate) fn handle(
     context: &RequestContext,
     request: ApiVersionsRequest,
 ) -> Work {
+    note_software(context, &request);
     Work::message(Response::ApiVersions(answer(context.api_version, &request)))
+}
+
+/// The first word of a connection about its software counts.
+fn note_software(context: &RequestContext, request: &ApiVersionsRequest) {
+    let (name, version) = (&request.client_software_name, &request.client_software_version);
+    if context.api_version >= SOFTWARE_SINCE
+        && is_software_text(name)
+        && is_software_text(version)
+        && let Some(software) = Software::new(name, version)
+    {
+        context.software.get_or_init(|| software);
+    }
 }
 
 /// The answer to a version above ours, to be encoded in version 0.

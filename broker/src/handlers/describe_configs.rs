@@ -14,11 +14,11 @@ use protocol::response::Response;
 
 use crate::authorize::Operation;
 use crate::broker::Broker;
-use crate::cluster::image::{Endpoint, Image, SettingsScope};
+use crate::cluster::image::{Endpoint, Image, SettingsResource, SettingsScope};
 use crate::config_resource::{ConfigResource, Refused};
 use crate::context::RequestContext;
 use crate::reply::Work;
-use crate::settings::describe::{Described, Origin};
+use crate::settings::describe::{Described, Origin, Source};
 use crate::settings::{Kind, Values};
 use crate::wire_text::{message, text};
 
@@ -67,7 +67,7 @@ impl Answer<'_> {
         resource.authorize(self.context, Operation::DescribeConfigs)?;
         let given = self.given();
         let layers = self.image.setting_layers(here, &given);
-        let (described, is_topic) = match resource {
+        let (described, is_dynamic) = match resource {
             ConfigResource::Topic(name) => {
                 let topic = self.image.topics.get(&name).ok_or_else(|| {
                     let why = "This server does not host this topic.".to_owned();
@@ -77,14 +77,38 @@ impl Answer<'_> {
             }
             ConfigResource::Broker(SettingsScope::AllBrokers) => (layers.all_brokers(), false),
             ConfigResource::Broker(SettingsScope::Broker(_)) => (layers.broker(), false),
-            ConfigResource::WithoutSettings(_) => (Vec::new(), false),
+            ConfigResource::Other(resource) => {
+                let values = self.image.settings_of(&resource);
+                let described = match resource {
+                    SettingsResource::Group(_) => layers.group(values),
+                    SettingsResource::ClientMetrics(_) => layers.client_metrics(values),
+                };
+                (described, true)
+            }
+            ConfigResource::Logger => return Ok(self.loggers(wanted)),
         };
         let keys = wanted.configuration_keys.as_ref();
         let is_wanted = |described: &Described| {
             keys.is_none_or(|keys| keys.iter().any(|key| **key == *described.setting.name))
         };
         let shown = described.into_iter().filter(is_wanted);
-        Ok(shown.map(|described| self.config(described, is_topic)).collect())
+        Ok(shown.map(|described| self.config(described, is_dynamic)).collect())
+    }
+
+    /// Kafka tells neither type nor documentation of a logger.
+    fn loggers(&self, wanted: &DescribeConfigsResource) -> Vec<DescribeConfigsResourceResult> {
+        let keys = wanted.configuration_keys.as_ref();
+        let levels = self.broker.log_levels.in_force().into_iter();
+        let shown = levels
+            .filter(|(name, _)| keys.is_none_or(|keys| keys.iter().any(|key| **key == **name)));
+        let configs = shown.map(|(name, level)| {
+            DescribeConfigsResourceResult::default()
+                .with_name(StrBytes::from_static_str(name))
+                .with_value(Some(StrBytes::from_static_str(level)))
+                .with_config_source(Source::Logger.number())
+                .with_documentation(None)
+        });
+        configs.collect()
     }
 
     /// What was given at start, and what this process found out by itself.
@@ -108,13 +132,13 @@ impl Answer<'_> {
         given
     }
 
-    fn config(&self, described: Described, is_topic: bool) -> DescribeConfigsResourceResult {
+    fn config(&self, described: Described, is_dynamic: bool) -> DescribeConfigsResourceResult {
         let setting = described.setting;
         let source = described.source().number();
         let mut config = DescribeConfigsResourceResult::default()
             .with_name(StrBytes::from_static_str(setting.name))
             .with_value(described.value.map(StrBytes::from_string))
-            .with_read_only(!is_topic && !setting.is_dynamic())
+            .with_read_only(!is_dynamic && !setting.is_dynamic())
             .with_config_source(source)
             .with_is_sensitive(setting.is_sensitive())
             .with_documentation(None);

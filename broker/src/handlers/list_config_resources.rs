@@ -1,5 +1,5 @@
 //! ListConfigResources (API key 74, KIP-1142): the names of everything that has settings. Version 0
-//! is the older ListClientMetricsResources: there are none.
+//! is the older ListClientMetricsResources.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use protocol::response::Response;
 
 use crate::authorize::{Operation, Resource, authorize};
 use crate::broker::Broker;
-use crate::cluster::image::Image;
+use crate::cluster::image::{Image, SettingsResource};
 use crate::config_resource::ResourceType;
 use crate::context::RequestContext;
 use crate::reply::Work;
@@ -57,7 +57,15 @@ fn list(image: &Image, types: &[i8]) -> Result<Vec<ConfigResource>, ErrorCode> {
             ResourceType::Broker | ResourceType::BrokerLogger => {
                 image.brokers.keys().map(ToString::to_string).collect()
             }
-            ResourceType::ClientMetrics | ResourceType::Group => Vec::new(),
+            ResourceType::ClientMetrics | ResourceType::Group => {
+                let with_settings = image.resource_settings.keys();
+                let names = with_settings.filter_map(|resource| match (known, resource) {
+                    (ResourceType::ClientMetrics, SettingsResource::ClientMetrics(name))
+                    | (ResourceType::Group, SettingsResource::Group(name)) => Some(name.clone()),
+                    _ => None,
+                });
+                names.collect()
+            }
         };
         resources.extend(names.iter().map(|name| {
             ConfigResource::default().with_resource_name(text(name)).with_resource_type(*number)

@@ -8,7 +8,7 @@ use raft::metrics as raft;
 use storage::metrics::{METRICS as STORAGE, MetricKind};
 
 use super::{Kind, METRICS, Metric, counter, describe, gauge, histogram, metric};
-use crate::partition_metrics;
+use crate::{partition_metrics, telemetry};
 
 /// The metrics of the metadata group, whose names stand in the crate that records them.
 const RAFT: &[Metric] = &[
@@ -50,7 +50,12 @@ pub(crate) fn all() -> Vec<Metric> {
         labels: row.labels,
         help: row.help,
     });
-    let own = METRICS.iter().chain(partition_metrics::METRICS).chain(RAFT).copied();
+    let own = METRICS
+        .iter()
+        .chain(partition_metrics::METRICS)
+        .chain(telemetry::METRICS)
+        .chain(RAFT)
+        .copied();
     own.chain(storage).collect()
 }
 

@@ -114,3 +114,31 @@ fn a_port_is_bound_before_it_listens() {
         assert_eq!(busy.kind(), io::ErrorKind::AddrInUse);
     });
 }
+
+#[tokio::test(start_paused = true)]
+async fn limits_change_while_clients_are_connected() {
+    let (server, address) = server(1, 10);
+    let set = |connections_max, per_ip_max| {
+        server.limits().set(ConnectionLimits { connections_max, per_ip_max });
+    };
+    let mut first = TcpStream::connect(address).await.unwrap();
+    ask(&mut first, 1).await;
+    assert!(is_answered(&mut first).await);
+    let mut second = TcpStream::connect(address).await.unwrap();
+    ask(&mut second, 1).await;
+    assert!(!is_answered(&mut second).await);
+    set(2, 10);
+    assert!(is_answered(&mut second).await, "there is one place more");
+    set(1, 10);
+    drop(first);
+    let mut third = TcpStream::connect(address).await.unwrap();
+    ask(&mut third, 1).await;
+    assert!(!is_answered(&mut third).await, "the place that was left is none any more");
+    ask(&mut second, 2).await;
+    assert!(is_answered(&mut second).await, "who is in stays in");
+    set(10, 1);
+    assert!(
+        matches!(third.read(&mut [0]).await, Ok(0) | Err(_)),
+        "one from this address is enough"
+    );
+}

@@ -28,10 +28,6 @@ pub(crate) struct BrokerSettings {
     pub(crate) socket_request_max_bytes: i32,
     /// A connection without a request for so long is closed.
     pub(crate) connections_max_idle: Duration,
-    /// Connections in all.
-    pub(crate) max_connections: usize,
-    /// Connections from one address.
-    pub(crate) max_connections_per_ip: usize,
     /// Fetch sessions kept at once.
     pub(crate) max_fetch_sessions: usize,
     /// Most partitions in one DescribeTopicPartitions response.
@@ -40,6 +36,8 @@ pub(crate) struct BrokerSettings {
     pub(crate) retention_check_interval: Duration,
     /// A producer's state expires after so long without a batch.
     pub(crate) producer_id_expiration: Duration,
+    /// Largest push of metrics of a client, as sent and decompressed.
+    pub(crate) telemetry_max_bytes: usize,
     /// Where this broker stands, as clients see it.
     pub(crate) broker_rack: Option<String>,
     /// Of the group coordinator.
@@ -68,12 +66,11 @@ impl BrokerSettings {
             fetch_max_bytes: layers.sized(key("fetch.max.bytes"))?,
             socket_request_max_bytes: layers.sized(key("socket.request.max.bytes"))?,
             connections_max_idle: layers.millis(key("connections.max.idle.ms"))?,
-            max_connections: layers.sized(key("max.connections"))?,
-            max_connections_per_ip: layers.sized(key("max.connections.per.ip"))?,
             max_fetch_sessions: layers.sized(key("max.incremental.fetch.session.cache.slots"))?,
             max_request_partitions: layers.sized(key("max.request.partition.size.limit"))?,
             retention_check_interval: layers.millis(key("log.retention.check.interval.ms"))?,
             producer_id_expiration: layers.millis(key("producer.id.expiration.ms"))?,
+            telemetry_max_bytes: layers.sized(key("telemetry.max.bytes"))?,
             broker_rack: layers.text(key("broker.rack")).map(|(rack, _)| rack.to_owned()),
             groups: GroupSettings::new(&layers)?,
             given: given.clone(),

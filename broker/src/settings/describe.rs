@@ -3,7 +3,9 @@
 
 use super::lookup::{Layers, Values};
 use super::row::Setting;
-use super::table::{BROKER_SETTINGS, TOPIC_SETTINGS, broker_setting};
+use super::table::{
+    BROKER_SETTINGS, CLIENT_METRICS_SETTINGS, GROUP_SETTINGS, TOPIC_SETTINGS, broker_setting,
+};
 
 /// Where a value comes from, with Kafka's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +20,12 @@ pub(crate) enum Source {
     Static = 4,
     /// The table.
     Default = 5,
+    /// The level of a logger.
+    Logger = 6,
+    /// A subscription's own value.
+    ClientMetrics = 7,
+    /// A group's own value.
+    Group = 8,
 }
 
 impl Source {
@@ -78,14 +86,42 @@ impl<'a> BrokerLayers<'a> {
 
     /// All settings of a topic with `overrides`.
     pub(crate) fn topic(&self, overrides: &Values) -> Vec<Described> {
-        TOPIC_SETTINGS.iter().map(|setting| self.topic_setting(setting, overrides)).collect()
+        let one = |setting| self.inheriting(setting, overrides, Source::Topic);
+        TOPIC_SETTINGS.iter().map(one).collect()
     }
 
-    fn topic_setting(&self, setting: &'static Setting, overrides: &Values) -> Described {
+    /// All settings of a group with `values` of its own. As in Kafka, one that no broker setting is
+    /// the default of names its own.
+    pub(crate) fn group(&self, values: &Values) -> Vec<Described> {
+        let one = |setting| {
+            let mut described = self.inheriting(setting, values, Source::Group);
+            if setting.synonyms.is_empty() {
+                let value = setting.default.map(str::to_owned);
+                let origin = Origin { name: setting.name, value, source: Source::Default };
+                described.origins.push(origin);
+            }
+            described
+        };
+        GROUP_SETTINGS.iter().map(one).collect()
+    }
+
+    /// All settings of a subscription to metrics of clients with `values` of its own.
+    pub(crate) fn client_metrics(&self, values: &Values) -> Vec<Described> {
+        let one = |setting| self.inheriting(setting, values, Source::ClientMetrics);
+        CLIENT_METRICS_SETTINGS.iter().map(one).collect()
+    }
+
+    /// A setting of something that has `overrides` of its own, and the broker's as its defaults.
+    fn inheriting(
+        &self,
+        setting: &'static Setting,
+        overrides: &Values,
+        source: Source,
+    ) -> Described {
         let own = overrides.get(setting.name).map(|value| Origin {
             name: setting.name,
             value: Some(value.clone()),
-            source: Source::Topic,
+            source,
         });
         let layers = Layers { topic: Some(overrides), broker: &[self.own, self.all, self.given] };
         let value = layers.text(setting).map(|(text, factor)| match text.parse::<i64>() {
@@ -97,9 +133,10 @@ impl<'a> BrokerLayers<'a> {
         Described { setting, value, origins }
     }
 
-    /// All settings of this broker: those of the table that Kafka documents, and what was given.
+    /// All settings of this broker: those of the table that Kafka documents, and what was set.
     pub(crate) fn broker(&self) -> Vec<Described> {
-        let shown = |setting: &&Setting| !setting.internal || self.given.contains_key(setting.name);
+        let is_set = |name| self.named().iter().any(|(_, values)| values.contains_key(name));
+        let shown = |setting: &&Setting| !setting.internal || is_set(setting.name);
         BROKER_SETTINGS.iter().filter(shown).map(|setting| self.broker_setting(setting)).collect()
     }
 

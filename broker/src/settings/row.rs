@@ -47,6 +47,11 @@ pub(crate) enum Rule {
     EachOf(&'static [&'static str]),
     /// `*`, or a list of `partition:broker`.
     Replicas,
+    /// Where a group without offsets begins: `earliest`, `latest`, or `by_duration:` and a span of
+    /// time as in ISO 8601.
+    OffsetReset,
+    /// A list of `attribute=pattern` by which clients are matched (KIP-714).
+    ClientPatterns,
 }
 
 /// A broker setting that gives the default of a topic setting, perhaps in another unit.

@@ -1,7 +1,9 @@
 //! The tables of all settings. One place feeds the configuration parser, DescribeConfigs, the checks
 //! of AlterConfigs and the documentation.
 
+mod client_metrics;
 mod cluster;
+mod group;
 mod groups;
 mod log;
 mod security;
@@ -44,6 +46,21 @@ pub(crate) static BROKER_SETTINGS: &[Setting] = &JOINED;
 /// All settings of a topic.
 pub(crate) static TOPIC_SETTINGS: &[Setting] = topic::TOPIC;
 
+/// All settings of a group.
+pub(crate) static GROUP_SETTINGS: &[Setting] = group::GROUP;
+/// All settings of a subscription to metrics of clients.
+pub(crate) static CLIENT_METRICS_SETTINGS: &[Setting] = client_metrics::CLIENT_METRICS;
+
+/// The row of a group's setting.
+pub(crate) fn group_setting(name: &str) -> Option<&'static Setting> {
+    GROUP_SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// The row of a setting of a subscription to metrics of clients.
+pub(crate) fn client_metrics_setting(name: &str) -> Option<&'static Setting> {
+    CLIENT_METRICS_SETTINGS.iter().find(|setting| setting.name == name)
+}
+
 /// The row of a topic setting.
 pub(crate) fn topic_setting(name: &str) -> Option<&'static Setting> {
     TOPIC_SETTINGS.iter().find(|setting| setting.name == name)
@@ -67,6 +84,11 @@ pub(crate) fn broker_setting(name: &str) -> Option<&'static Setting> {
 /// A row that this program itself names.
 pub(super) fn known_broker(name: &str) -> &'static Setting {
     BROKER_SETTINGS.iter().find(|setting| setting.name == name).expect("the table has this row")
+}
+
+/// A row that this program itself names.
+pub(super) fn known_group(name: &str) -> &'static Setting {
+    group_setting(name).expect("the table has this row")
 }
 
 /// A row that this program itself names.

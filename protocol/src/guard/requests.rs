@@ -10,6 +10,7 @@ macro_rules! structs {
     };
 }
 
+pub(crate) mod admin;
 mod groups;
 
 use kafka_protocol::messages as m;

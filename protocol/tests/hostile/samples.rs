@@ -41,11 +41,18 @@ pub(crate) fn samples(spec: &ApiSpec, version: i16) -> Vec<Bytes> {
         35 => frame(&describe_log_dirs),
         37 => frame(&create_partitions),
         42 => frame(&groups::delete_groups),
+        43 => frame(&admin::elect_leaders),
         44 => frame(&incremental_alter_configs),
         47 => frame(&groups::offset_delete),
+        55 => frame(&admin::describe_quorum),
+        57 => frame(&admin::update_features),
+        60 => frame(&describe_cluster),
+        61 => frame(&admin::describe_producers),
+        64 => frame(&admin::unregister_broker),
         68 => frame(&groups::consumer_group_heartbeat),
         69 => frame(&groups::consumer_group_describe),
-        60 => frame(&describe_cluster),
+        71 => frame(&admin::get_telemetry_subscriptions),
+        72 => frame(&admin::push_telemetry),
         74 => frame(&list_config_resources),
         75 => frame(&describe_topic_partitions),
         key => panic!("no sample for API key {key}"),
@@ -108,6 +115,7 @@ macro_rules! sample {
     };
 }
 
+mod admin;
 mod groups;
 
 sample!(produce, ProduceRequest, |it, version| {

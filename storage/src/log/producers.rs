@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use protocol::types::{Offset, Timestamp};
+use protocol::types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 use super::read::find_batch;
 use super::state::Phase;
@@ -28,7 +28,38 @@ const SNAPSHOT_BYTES_MAX: u64 = 64 << 20;
 /// Snapshots kept.
 const SNAPSHOTS_MAX: usize = 2;
 
+/// One idempotent producer of a log, as administrators see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Which.
+    pub producer_id: ProducerId,
+    /// Its newest epoch.
+    pub producer_epoch: ProducerEpoch,
+    /// Of its newest record, inclusive; `None` if it has no batch of this epoch.
+    pub last_sequence: Option<Sequence>,
+    /// When its last batch came; [`Timestamp::NONE`] if that was before the last start.
+    pub last_seen: Timestamp,
+}
+
 impl Log {
+    /// Producers that have not expired, by rising id.
+    #[must_use]
+    pub fn active_producers(&self, now: Timestamp) -> Vec<ActiveProducer> {
+        let state = self.state.lock();
+        let active = state.producers.active(now, self.env.producer_expiration.get());
+        let mut active: Vec<_> = active
+            .map(|(producer_id, producer)| ActiveProducer {
+                producer_id: *producer_id,
+                producer_epoch: producer.producer_epoch,
+                last_sequence: producer.batches.last().map(|batch| batch.last_sequence),
+                last_seen: producer.last_seen,
+            })
+            .collect();
+        drop(state);
+        active.sort_unstable_by_key(|producer| producer.producer_id);
+        active
+    }
+
     /// Writes a snapshot of the producers' state if enough was appended since the last one. Blocks.
     pub(crate) fn snapshot_producers(&self) {
         if self.state.lock().bytes_since_snapshot >= SNAPSHOT_BYTES {

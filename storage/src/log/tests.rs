@@ -14,7 +14,7 @@ use crate::data_dir::LogName;
 use crate::device::Device;
 use crate::device::os::OsDevice;
 use crate::disk_syncs::DiskSyncs;
-use crate::environment::StopKind;
+use crate::environment::{ProducerExpiration, StopKind};
 use crate::error::ReadError;
 use crate::file_cache::FileCache;
 use crate::flusher::Flusher;
@@ -87,7 +87,7 @@ impl Room {
             page_cache,
             disk_syncs,
             tail_cache: Arc::new(TailCache::new(tail_cache_bytes)),
-            producer_expiration: Duration::from_secs(86_400),
+            producer_expiration: ProducerExpiration::new(Duration::from_secs(86_400)),
             found_is_synced: false,
             device,
         };

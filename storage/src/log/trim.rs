@@ -76,7 +76,7 @@ impl Log {
             if !matches!(state.phase, Phase::Open) {
                 state.check_readable(state.pointers.log_start_offset)?;
             }
-            state.producers.expire(now, self.env.producer_expiration);
+            state.producers.expire(now, self.env.producer_expiration.get());
         }
         let bytes = self.drop_expired(&mut writer, Some(now))?;
         if self.env.space.is_full() && !writer.doomed.is_empty() {

@@ -78,7 +78,7 @@ fn changeable(scope: SettingsScope, name: &str) -> Result<&'static Setting, Chan
     }
 }
 
-fn next(
+pub(super) fn next(
     before: &Values,
     change: &SettingChange,
     find: impl Fn(&str) -> Result<&'static Setting, ChangeError>,

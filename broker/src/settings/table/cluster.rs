@@ -60,7 +60,7 @@ pub(super) const CLUSTER: &[Setting] = &[
         .doc("How long a connection to a controller may be silent."),
     boolean("follower.fetch.last.tiered.offset.enable").default("false").cluster_wide()
         .doc("Whether a new follower starts behind what is in the remote tier."),
-    long("follower.replication.throttled.rate").default("9223372036854775807").at_least(0).cluster_wide()
+    long("follower.replication.throttled.rate").default("9223372036854775807").at_least(0).cluster_wide().internal()
         .doc("Bytes per second at which throttled followers replicate."),
     int("initial.broker.registration.timeout.ms").default("60000")
         .doc("How long a starting broker tries to register."),
@@ -72,7 +72,7 @@ pub(super) const CLUSTER: &[Setting] = &[
         .doc("Largest batch of the metadata log, for tests."),
     long("leader.imbalance.check.interval.seconds").default("300").at_least(1)
         .doc("How often the balance of leaderships is checked."),
-    long("leader.replication.throttled.rate").default("9223372036854775807").at_least(0).cluster_wide()
+    long("leader.replication.throttled.rate").default("9223372036854775807").at_least(0).cluster_wide().internal()
         .doc("Bytes per second at which throttled leaders serve followers."),
     string("metadata.log.dir")
         .doc("Where the metadata log is kept, if not in the first log directory."),
@@ -158,7 +158,7 @@ pub(super) const CLUSTER: &[Setting] = &[
         .doc("Prefix of that class's own settings."),
     boolean("remote.log.storage.system.enable").default("false")
         .doc("Whether tiered storage exists at all. It does not here."),
-    long("replica.alter.log.dirs.io.max.bytes.per.second").default("9223372036854775807").at_least(0).cluster_wide()
+    long("replica.alter.log.dirs.io.max.bytes.per.second").default("9223372036854775807").at_least(0).cluster_wide().internal()
         .doc("Bytes per second of moves between log directories."),
     int("replica.fetch.backoff.ms").default("1000").at_least(0)
         .doc("Wait of a follower after a failed fetch."),

@@ -10,7 +10,7 @@ use crate::settings::row::{
 /// The rows.
 #[rustfmt::skip]
 pub(super) const SECURITY: &[Setting] = &[
-    boolean("allow.everyone.if.no.acl.found").default("false")
+    boolean("allow.everyone.if.no.acl.found").default("false").internal()
         .doc("Whether everybody may use what no rule names."),
     string("authorizer.class.name").default("")
         .doc("Java class that decides what clients may do; empty means everything. Java plugins are not loaded here."),
@@ -176,6 +176,6 @@ pub(super) const SECURITY: &[Setting] = &[
         .doc("Password of that file."),
     string("ssl.truststore.type").default("JKS").per_broker()
         .doc("Format of that file."),
-    string("super.users").default("")
+    string("super.users").default("").internal()
         .doc("Principals that may do everything, separated by semicolons."),
 ];

@@ -36,13 +36,13 @@ pub(super) const SERVER: &[Setting] = &[
         .doc("Java classes of metrics reporters of the old kind."),
     string("listener.security.protocol.map").default("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT").per_broker()
         .doc("Security protocol of each listener's name."),
-    list("listeners").default("PLAINTEXT://:9092").per_broker().honoured()
+    list("listeners").default("PLAINTEXT://:9092").honoured()
         .doc("Addresses to listen on, as NAME://host:port."),
     int("max.connection.creation.rate").default("2147483647").at_least(0).cluster_wide()
         .doc("Most new connections in a second."),
-    int("max.connections").default("2147483647").at_least(0).cluster_wide().honoured().honoured()
+    int("max.connections").default("2147483647").at_least(0).cluster_wide().honoured()
         .doc("Most connections at once."),
-    int("max.connections.per.ip").default("2147483647").at_least(0).cluster_wide().honoured().honoured()
+    int("max.connections.per.ip").default("2147483647").at_least(0).cluster_wide().honoured()
         .doc("Most connections at once from one address."),
     string("max.connections.per.ip.overrides").default("").cluster_wide()
         .doc("Other limits for named addresses, as host:count pairs."),
@@ -90,6 +90,6 @@ pub(super) const SERVER: &[Setting] = &[
         .doc("Largest request that is accepted."),
     int("socket.send.buffer.bytes").default("102400")
         .doc("Send buffer of sockets; -1 leaves it to the operating system."),
-    int("telemetry.max.bytes").default("1048576").at_least(1)
+    int("telemetry.max.bytes").default("1048576").at_least(1).honoured()
         .doc("Largest batch of metrics that a client may push."),
 ];

@@ -1,0 +1,66 @@
+//! Requests of administrators and of client telemetry, in the notation of `shape`.
+
+use kafka_protocol::messages as m;
+
+use super::super::shape::{Element, Struct, array, bytes, int8, int16, int32, text, uuid};
+
+pub(crate) static ELECT_LEADERS: Struct = Struct::new(&[
+    int8("election_type").since(1),
+    array::<m::elect_leaders_request::TopicPartitions>(
+        "topic_partitions",
+        Element::Struct(&ELECT_LEADERS_TOPIC),
+    )
+    .nullable(),
+    int32("timeout_ms"),
+]);
+static ELECT_LEADERS_TOPIC: Struct =
+    Struct::new(&[text("topic"), array::<i32>("partitions", Element::Fixed(4))]);
+
+pub(crate) static DESCRIBE_QUORUM: Struct =
+    Struct::new(&[array::<m::describe_quorum_request::TopicData>(
+        "topics",
+        Element::Struct(&DESCRIBE_QUORUM_TOPIC),
+    )]);
+static DESCRIBE_QUORUM_TOPIC: Struct = Struct::new(&[
+    text("topic_name"),
+    array::<m::describe_quorum_request::PartitionData>(
+        "partitions",
+        Element::Struct(&DESCRIBE_QUORUM_PARTITION),
+    ),
+]);
+static DESCRIBE_QUORUM_PARTITION: Struct = Struct::new(&[int32("partition_index")]);
+
+pub(crate) static UPDATE_FEATURES: Struct = Struct::new(&[
+    int32("timeout_ms"),
+    array::<m::update_features_request::FeatureUpdateKey>(
+        "feature_updates",
+        Element::Struct(&UPDATE_FEATURES_FEATURE),
+    ),
+    int8("validate_only").since(1),
+]);
+static UPDATE_FEATURES_FEATURE: Struct = Struct::new(&[
+    text("feature"),
+    int16("max_version_level"),
+    int8("allow_downgrade").until(0),
+    int8("upgrade_type").since(1),
+]);
+
+pub(crate) static DESCRIBE_PRODUCERS: Struct =
+    Struct::new(&[array::<m::describe_producers_request::TopicRequest>(
+        "topics",
+        Element::Struct(&DESCRIBE_PRODUCERS_TOPIC),
+    )]);
+static DESCRIBE_PRODUCERS_TOPIC: Struct =
+    Struct::new(&[text("name"), array::<i32>("partition_indexes", Element::Fixed(4))]);
+
+pub(crate) static UNREGISTER_BROKER: Struct = Struct::new(&[int32("broker_id")]);
+
+pub(crate) static GET_TELEMETRY_SUBSCRIPTIONS: Struct = Struct::new(&[uuid("client_instance_id")]);
+
+pub(crate) static PUSH_TELEMETRY: Struct = Struct::new(&[
+    uuid("client_instance_id"),
+    int32("subscription_id"),
+    int8("terminating"),
+    int8("compression_type"),
+    bytes("metrics"),
+]);
