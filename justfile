@@ -37,6 +37,10 @@ against-kafka theme port="19092":
 kafka dir port="19092":
     tests/compat/java/start-kafka {{dir}} {{port}}
 
+# Write anew which settings Apache Kafka describes; tests/configs/README.md.
+kafka-configs:
+    tests/configs/refresh
+
 # Kill the broker under load of two client families; a failed run prints the seed that repeats it.
 kills count="1000":
     cargo build --release --locked --bin millpond

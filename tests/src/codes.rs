@@ -64,14 +64,22 @@ pub const UNKNOWN_LEADER_EPOCH: i16 = 75;
 pub const UNSUPPORTED_COMPRESSION_TYPE: i16 = 76;
 /// A member must join again with the id that this answer gives it.
 pub const MEMBER_ID_REQUIRED: i16 = 79;
+/// The preferred leader leads already.
+pub const ELECTION_NOT_NEEDED: i16 = 84;
 /// A record breaks a rule.
 pub const INVALID_RECORD: i16 = 87;
 /// No such group.
 pub const GROUP_ID_NOT_FOUND: i16 = 69;
 /// Another member has the static id now.
 pub const FENCED_INSTANCE_ID: i16 = 82;
+/// Too early: the client must wait.
+pub const THROTTLING_QUOTA_EXCEEDED: i16 = 89;
+/// A feature cannot have this level.
+pub const INVALID_UPDATE_VERSION: i16 = 95;
 /// No topic with this id.
 pub const UNKNOWN_TOPIC_ID: i16 = 100;
+/// No broker with this id.
+pub const BROKER_ID_NOT_REGISTERED: i16 = 102;
 /// The id belongs to an older topic of this name.
 pub const INCONSISTENT_TOPIC_ID: i16 = 103;
 /// The session was made without topic ids, or with.
@@ -86,3 +94,7 @@ pub const UNSUPPORTED_ASSIGNOR: i16 = 112;
 pub const STALE_MEMBER_EPOCH: i16 = 113;
 /// Not a regular expression of RE2's dialect.
 pub const INVALID_REGULAR_EXPRESSION: i16 = 128;
+/// What the client was asked to push has changed.
+pub const UNKNOWN_SUBSCRIPTION_ID: i16 = 117;
+/// More metrics than the broker takes.
+pub const TELEMETRY_TOO_LARGE: i16 = 118;

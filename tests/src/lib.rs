@@ -8,6 +8,7 @@ pub mod batch;
 pub mod calls;
 pub mod codes;
 pub mod compare;
+pub mod configs;
 pub mod deadline;
 pub mod fixture;
 pub mod history;

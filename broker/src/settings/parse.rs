@@ -160,8 +160,9 @@ fn is_duration(text: &str) -> Option<()> {
     let mut in_time = time.is_none();
     let mut rest = time.unwrap_or_default();
     for (unit, fraction) in [(['H', 'h'], false), (['M', 'm'], false), (['S', 's'], true)] {
-        in_time |= take(&mut rest, unit, fraction)?;
-        any |= in_time;
+        let found = take(&mut rest, unit, fraction)?;
+        in_time |= found;
+        any |= found;
     }
     (any && in_time && days.is_empty() && rest.is_empty()).then_some(())
 }

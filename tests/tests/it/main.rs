@@ -2,7 +2,10 @@
 //! shares nothing with another, so all of them may run at once and in any order.
 
 mod admin;
+mod admin_tools;
 mod clients;
+mod cluster_admin;
+mod configs;
 mod connection;
 mod consumer_groups;
 mod crash;
@@ -18,5 +21,6 @@ mod offsets;
 mod produce;
 mod retention;
 mod shipper;
+mod telemetry;
 mod tools;
 mod versions;

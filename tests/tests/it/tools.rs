@@ -10,14 +10,14 @@ use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
-fn tool(class: &str, target: &Target) -> Command {
+pub(super) fn tool(class: &str, target: &Target) -> Command {
     let mut command = java(class);
     command.arg("--bootstrap-server").arg(target.kafka().to_string());
     command
 }
 
 /// Fails unless all of these stand in the text, in this order.
-fn assert_tells(text: &str, expected: &[&str]) {
+pub(super) fn assert_tells(text: &str, expected: &[&str]) {
     let mut rest = text;
     for words in expected {
         let found = rest.find(words).unwrap_or_else(|| panic!("{words:?} is missing:\n{text}"));
