@@ -20,8 +20,12 @@ pub const RECORD_LIST_TOO_LARGE: i16 = 18;
 pub const NOT_ENOUGH_REPLICAS: i16 = 19;
 /// An acks value that does not exist.
 pub const INVALID_REQUIRED_ACKS: i16 = 21;
+/// The member's generation is over.
+pub const ILLEGAL_GENERATION: i16 = 22;
 /// The group has no such member.
 pub const UNKNOWN_MEMBER_ID: i16 = 25;
+/// Members must join again.
+pub const REBALANCE_IN_PROGRESS: i16 = 27;
 /// A timestamp beyond what the topic takes.
 pub const INVALID_TIMESTAMP: i16 = 32;
 /// The group is at another generation.

@@ -11,6 +11,7 @@ pub mod compare;
 pub mod configs;
 pub mod deadline;
 pub mod fixture;
+pub mod group_calls;
 pub mod history;
 pub mod http;
 pub mod load;

@@ -10,7 +10,6 @@ mod crowd;
 mod first_record;
 mod idle;
 mod rebalance;
-mod requests;
 
 pub use commits::Commits;
 pub use first_record::FirstRecord;

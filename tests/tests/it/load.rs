@@ -134,3 +134,19 @@ fn topics_come_and_go_and_errors_are_told() {
     let gone = target.connect().describe_topic(&topic).error_code;
     assert_eq!(gone, harness::codes::UNKNOWN_TOPIC_OR_PARTITION);
 }
+
+#[test]
+fn members_of_groups_do_what_each_scenario_is_about() {
+    let target = Target::start();
+    for scenario in [
+        "group-first-record --consumers 3 --seconds 4",
+        "group-rebalance --members 20 --seconds 1",
+        "group-commits --members 8 --groups 2 --seconds 1",
+        "group-idle --members 40 --groups 8 --connections 23 --heartbeat-seconds 0.5 --seconds 1",
+    ] {
+        let topic = unique_topic("load");
+        let report = load(&target, &format!("{scenario} --topic {topic}"));
+        assert!(report.requests > 0, "{scenario}");
+        assert!(report.latency_microseconds.is_some(), "{scenario}");
+    }
+}

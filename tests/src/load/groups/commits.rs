@@ -1,8 +1,8 @@
 //! Commits of offsets: each member commits its own partition, ever higher, one request in flight.
 
 use super::crowd::{Crowd, Plan};
-use super::requests::COMMIT;
 use crate::deadline::PATIENCE;
+use crate::group_calls::COMMIT;
 use crate::load::frames::Form;
 use crate::load::link::Link;
 use crate::load::meter::{Done, Outcome, Phase, Progress, nanoseconds, now, run};

@@ -4,9 +4,11 @@
 //! group have joined: members of one group therefore never share a connection. Groups form while the
 //! broker waits for their first members (`group.initial.rebalance.delay.ms`), all members at once.
 
-use super::requests::{HEARTBEAT, JOIN, LEAVE, SYNC, Terms};
 use crate::codes;
 use crate::deadline::eventually;
+use crate::group_calls::{
+    FIND_COORDINATOR, HEARTBEAT, JOIN, LEAVE, REBALANCE_TIMEOUT, SYNC, Terms,
+};
 use crate::load::frames::Frame;
 use crate::load::link::Link;
 use crate::process::raise_descriptors_max;
@@ -20,9 +22,6 @@ use std::iter::once;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
-
-/// Version of FindCoordinator.
-pub(super) const FIND_COORDINATOR: i16 = 4;
 
 /// Room for the answers of a connection; a leader's grows.
 const INPUT_BYTES: usize = 1 << 10;
@@ -90,6 +89,7 @@ impl Crowd {
             group: format!("{}-group-{number}", plan.topic),
             topic: plan.topic.to_owned(),
             session: plan.session,
+            rebalance: REBALANCE_TIMEOUT,
         });
         let terms: Vec<_> = terms.collect();
         let coordinator =
@@ -162,7 +162,7 @@ impl Crowd {
     ) -> Result<SyncGroupRequest> {
         let (member, terms) = (&self.members[place], self.terms(place));
         let led = if member.is_leader { self.group(place) } else { &[] };
-        let assignments = led.iter().map(|one| terms.assignment(&one.id, one.partition));
+        let assignments = led.iter().map(|one| terms.assignment(&one.id, vec![one.partition]));
         Ok(terms.sync(&member.id, generation_id, assignments.collect::<Result<_>>()?))
     }
 

@@ -4,12 +4,14 @@
 //! A group that is new to the broker waits for more members (`group.initial.rebalance.delay.ms`), so this
 //! is mostly that setting unless it is 0.
 
-use super::crowd::{FIND_COORDINATOR, find_coordinator};
-use super::requests::{JOIN, LEAVE, SYNC, Terms};
+use super::crowd::find_coordinator;
 use crate::batch::{ANONYMOUS, batch_of};
 use crate::calls::topic_name;
 use crate::codes;
 use crate::deadline::now_ms;
+use crate::group_calls::{
+    FIND_COORDINATOR, JOIN, LEAVE, OFFSET_FETCH, REBALANCE_TIMEOUT, SYNC, Terms,
+};
 use crate::load::frames::{Appetite, FetchFrame};
 use crate::load::link::Link;
 use crate::load::meter::{Done, Outcome, Phase, Progress, Task, nanoseconds, now, run};
@@ -21,18 +23,10 @@ use crate::wire::{Connection, text};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::offset_fetch_request::{
-    OffsetFetchRequestGroup, OffsetFetchRequestTopics,
-};
-use kafka_protocol::messages::{
-    FindCoordinatorRequest, GroupId, ListOffsetsRequest, OffsetFetchRequest,
-};
+use kafka_protocol::messages::{FindCoordinatorRequest, ListOffsetsRequest};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::time::Duration;
-
-/// Version of OffsetFetch: the last one that names topics instead of their ids.
-const OFFSET_FETCH: i16 = 9;
 
 /// Version of ListOffsets.
 const LIST_OFFSETS: i16 = 6;
@@ -91,6 +85,7 @@ impl FirstRecord {
                 group: format!("{}-{number}-{turn}", self.topic),
                 topic: self.topic.clone(),
                 session: SESSION,
+                rebalance: REBALANCE_TIMEOUT,
             };
             turn += 1;
             let begun = now();
@@ -130,7 +125,7 @@ impl Member {
         let joined = link.call(JOIN, &terms.join(&id, 0)?)?;
         ensure!(joined.error_code == codes::NONE, "join: error {}", joined.error_code);
         ensure!(joined.members.len() == 1, "{} members in a group of one", joined.members.len());
-        let sync = terms.sync(&id, joined.generation_id, vec![terms.assignment(&id, 0)?]);
+        let sync = terms.sync(&id, joined.generation_id, vec![terms.assignment(&id, vec![0])?]);
         let synced = link.call(SYNC, &sync)?;
         ensure!(synced.error_code == codes::NONE, "sync: error {}", synced.error_code);
         ensure!(!synced.assignment.is_empty(), "no assignment");
@@ -139,16 +134,7 @@ impl Member {
 
     /// Looks for its position, as a consumer that starts at the earliest record, and fetches.
     fn read_first(&mut self, terms: &Terms, errors: &mut ErrorCodes) -> Result<()> {
-        let topic = OffsetFetchRequestTopics::default()
-            .with_name(topic_name(&terms.topic))
-            .with_partition_indexes(vec![0]);
-        let group = OffsetFetchRequestGroup::default()
-            .with_group_id(GroupId(text(&terms.group)))
-            .with_member_epoch(-1)
-            .with_topics(Some(vec![topic]));
-        let positions =
-            OffsetFetchRequest::default().with_groups(vec![group]).with_require_stable(true);
-        let answer = self.link.call(OFFSET_FETCH, &positions)?.groups.pop();
+        let answer = self.link.call(OFFSET_FETCH, &terms.positions(vec![0]))?.groups.pop();
         let mut answer = answer.context("no group in the answer")?;
         ensure!(answer.error_code == codes::NONE, "positions: error {}", answer.error_code);
         let position = answer.topics.pop().and_then(|mut topic| topic.partitions.pop());

@@ -4,8 +4,8 @@
 //! counts from the time it was due.
 
 use super::crowd::{Crowd, Plan};
-use super::requests::HEARTBEAT;
 use crate::deadline::PATIENCE;
+use crate::group_calls::HEARTBEAT;
 use crate::load::frames::Frame;
 use crate::load::meter::{Done, Outcome, Phase, Progress, nanoseconds, now, run};
 use crate::load::readiness::Readiness;

@@ -4,8 +4,8 @@
 //! What counts is the time from when the last JoinGroup was sent until the last SyncGroup was answered.
 
 use super::crowd::{Crowd, Plan};
-use super::requests::{JOIN, SYNC};
 use crate::deadline::PATIENCE;
+use crate::group_calls::{JOIN, SYNC};
 use crate::load::frames::{Form, Frame};
 use crate::load::link::Link;
 use crate::load::meter::{Done, Outcome, Phase, Progress, nanoseconds, now, run};

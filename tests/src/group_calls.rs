@@ -1,38 +1,47 @@
-//! The requests of a group's members, as Kafka's Java consumer sends them: two protocols to choose from,
-//! one topic, one partition for each member.
+//! The requests of a classic group's members, as Kafka's Java consumer sends them: two protocols to
+//! choose from, one topic.
 
 use crate::calls::topic_name;
 use crate::wire::text;
 use anyhow::Result;
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use kafka_protocol::messages::consumer_protocol_assignment::TopicPartition;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopics,
+};
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
     ConsumerProtocolAssignment, ConsumerProtocolSubscription, GroupId, HeartbeatRequest,
-    JoinGroupRequest, LeaveGroupRequest, OffsetCommitRequest, SyncGroupRequest,
+    JoinGroupRequest, LeaveGroupRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
 };
-use kafka_protocol::protocol::{Encodable, StrBytes};
+use kafka_protocol::protocol::{Decodable as _, Encodable, StrBytes};
 use std::time::Duration;
 
 /// Version of JoinGroup.
-pub(super) const JOIN: i16 = 9;
+pub const JOIN: i16 = 9;
 
 /// Version of SyncGroup.
-pub(super) const SYNC: i16 = 5;
+pub const SYNC: i16 = 5;
 
 /// Version of Heartbeat.
-pub(super) const HEARTBEAT: i16 = 4;
+pub const HEARTBEAT: i16 = 4;
 
 /// Version of LeaveGroup.
-pub(super) const LEAVE: i16 = 5;
+pub const LEAVE: i16 = 5;
 
 /// Version of OffsetCommit: the last one that names topics instead of their ids.
-pub(super) const COMMIT: i16 = 9;
+pub const COMMIT: i16 = 9;
+
+/// Version of OffsetFetch: the last one that names topics instead of their ids.
+pub const OFFSET_FETCH: i16 = 9;
+
+/// Version of FindCoordinator.
+pub const FIND_COORDINATOR: i16 = 4;
 
 /// The protocol that a group takes, as the first of those that all its members offer.
 const PROTOCOL: &str = "range";
@@ -44,23 +53,28 @@ const SECOND_PROTOCOL: &str = "cooperative-sticky";
 const CONSUMER_PROTOCOL: i16 = 3;
 
 /// Longest rebalance that members let the group take: `max.poll.interval.ms` of the Java consumer.
-const REBALANCE_TIMEOUT_MS: i32 = 300_000;
+pub const REBALANCE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What all members of a group tell the broker.
 #[derive(Debug, Clone)]
-pub(super) struct Terms {
+pub struct Terms {
     /// The group.
-    pub(super) group: String,
+    pub group: String,
     /// What they subscribe to.
-    pub(super) topic: String,
+    pub topic: String,
     /// How long a member may be silent.
-    pub(super) session: Duration,
+    pub session: Duration,
+    /// How long a rebalance may take.
+    pub rebalance: Duration,
 }
 
 impl Terms {
     /// Joins. Of two joins whose `turn` differs, the second changes the subscription, so that the group
     /// must rebalance.
-    pub(super) fn join(&self, member_id: &str, turn: u8) -> Result<JoinGroupRequest> {
+    ///
+    /// # Errors
+    /// The topic's name does not fit.
+    pub fn join(&self, member_id: &str, turn: u8) -> Result<JoinGroupRequest> {
         let subscription = ConsumerProtocolSubscription::default()
             .with_topics(vec![text(&self.topic)])
             .with_user_data(Some(Bytes::copy_from_slice(&[turn])));
@@ -73,14 +87,14 @@ impl Terms {
         Ok(JoinGroupRequest::default()
             .with_group_id(self.group_id())
             .with_session_timeout_ms(i32::try_from(self.session.as_millis())?)
-            .with_rebalance_timeout_ms(REBALANCE_TIMEOUT_MS)
+            .with_rebalance_timeout_ms(i32::try_from(self.rebalance.as_millis())?)
             .with_member_id(text(member_id))
             .with_protocol_type(text("consumer"))
             .with_protocols(vec![protocol(PROTOCOL), protocol(SECOND_PROTOCOL)]))
     }
 
     /// Waits for its assignment, and as the leader tells all of them.
-    pub(super) fn sync(
+    pub fn sync(
         &self,
         member_id: &str,
         generation_id: i32,
@@ -95,23 +109,26 @@ impl Terms {
             .with_assignments(assignments)
     }
 
-    /// One partition for a member.
-    pub(super) fn assignment(
+    /// Partitions for a member.
+    ///
+    /// # Errors
+    /// The topic's name does not fit.
+    pub fn assignment(
         &self,
         member_id: &str,
-        partition: i32,
+        partitions: Vec<i32>,
     ) -> Result<SyncGroupRequestAssignment> {
-        let partition = TopicPartition::default()
+        let own = TopicPartition::default()
             .with_topic(topic_name(&self.topic))
-            .with_partitions(vec![partition]);
-        let own = ConsumerProtocolAssignment::default().with_assigned_partitions(vec![partition]);
+            .with_partitions(partitions);
+        let own = ConsumerProtocolAssignment::default().with_assigned_partitions(vec![own]);
         Ok(SyncGroupRequestAssignment::default()
             .with_member_id(text(member_id))
             .with_assignment(versioned(&own)?))
     }
 
     /// Says that a member lives.
-    pub(super) fn heartbeat(&self, member_id: &str, generation_id: i32) -> HeartbeatRequest {
+    pub fn heartbeat(&self, member_id: &str, generation_id: i32) -> HeartbeatRequest {
         HeartbeatRequest::default()
             .with_group_id(self.group_id())
             .with_generation_id(generation_id)
@@ -119,7 +136,7 @@ impl Terms {
     }
 
     /// Commits the next offset of one partition.
-    pub(super) fn commit(
+    pub fn commit(
         &self,
         (member_id, generation_id): (&str, i32),
         partition: i32,
@@ -140,14 +157,37 @@ impl Terms {
     }
 
     /// Lets members go.
-    pub(super) fn leave<'a>(&self, members: impl Iterator<Item = &'a str>) -> LeaveGroupRequest {
+    pub fn leave<'a>(&self, members: impl Iterator<Item = &'a str>) -> LeaveGroupRequest {
         let members = members.map(|id| MemberIdentity::default().with_member_id(text(id)));
         LeaveGroupRequest::default().with_group_id(self.group_id()).with_members(members.collect())
+    }
+
+    /// Asks for the positions of partitions.
+    pub fn positions(&self, partitions: Vec<i32>) -> OffsetFetchRequest {
+        let topic = OffsetFetchRequestTopics::default()
+            .with_name(topic_name(&self.topic))
+            .with_partition_indexes(partitions);
+        let group = OffsetFetchRequestGroup::default()
+            .with_group_id(self.group_id())
+            .with_member_epoch(-1)
+            .with_topics(Some(vec![topic]));
+        OffsetFetchRequest::default().with_groups(vec![group]).with_require_stable(true)
     }
 
     fn group_id(&self) -> GroupId {
         GroupId(text(&self.group))
     }
+}
+
+/// The partitions that an assignment names.
+///
+/// # Errors
+/// It is none.
+pub fn assigned_partitions(assignment: &Bytes) -> Result<Vec<i32>> {
+    let mut left = assignment.clone();
+    let version = left.try_get_i16()?;
+    let own = ConsumerProtocolAssignment::decode(&mut left, version)?;
+    Ok(own.assigned_partitions.into_iter().flat_map(|topic| topic.partitions).collect())
 }
 
 /// A message between consumers, with its version before it.
