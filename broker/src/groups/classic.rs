@@ -15,6 +15,7 @@
 
 mod join;
 mod leave;
+mod offers;
 mod sync;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use protocol::consumer_protocol::Subscription;
 use protocol::group_record::{ClassicGeneration, ClassicMember, GroupRecord};
 
 pub(crate) use self::join::JoinRequest;
+use self::offers::Offers;
 pub(crate) use self::sync::SyncRequest;
 use super::effects::{Effects, GroupError, Joined, JoinedMember, Ticket, Timer};
 
@@ -79,6 +81,8 @@ pub(crate) struct Member {
     pub(crate) assignment: Bytes,
     /// Its session ends then, unless it is heard of before.
     session_until: Instant,
+    /// When the timer of its session that counts goes off; it may be set for an earlier end.
+    session_look: Option<Instant>,
     /// Its JoinGroup that waits for the others.
     joining: Option<Ticket>,
     /// Its SyncGroup that waits for the leader.
@@ -105,6 +109,8 @@ pub(crate) struct ClassicGroup {
     /// When it came into its phase, milliseconds since 1970.
     pub(crate) phase_since: i64,
     pub(crate) members: BTreeMap<Arc<str>, Member>,
+    /// What they offer together.
+    offers: Offers,
     /// Member ids by static ids.
     instances: BTreeMap<Arc<str>, Arc<str>>,
     /// Ids that were given out and have not come back, with when they are given up.
@@ -125,6 +131,7 @@ impl ClassicGroup {
             leader: None,
             phase_since: -1,
             members: BTreeMap::new(),
+            offers: Offers::default(),
             instances: BTreeMap::new(),
             pending: BTreeMap::new(),
             unsynced: BTreeSet::new(),
@@ -156,6 +163,7 @@ impl ClassicGroup {
                 protocols: vec![(protocol, stored.subscription.clone())],
                 assignment: stored.assignment.clone(),
                 session_until: now + session_timeout,
+                session_look: None,
                 joining: None,
                 syncing: None,
             };
@@ -331,12 +339,18 @@ impl ClassicGroup {
         limits: &Limits,
         effects: &mut Effects,
     ) {
-        let Some(member) = self.members.get(member_id) else { return };
+        let Some(member) = self.members.get_mut(member_id) else { return };
+        if member.session_look.is_some_and(|look| look > at.now) {
+            // Another timer has taken the place of this one.
+            return;
+        }
+        member.session_look = None;
         // Whoever waits for an answer of ours is alive: its connection is.
         let is_waiting = member.joining.is_some() || member.syncing.is_some();
         if is_waiting {
             self.begin_session(member_id, at.now, effects);
         } else if member.session_until > at.now {
+            member.session_look = Some(member.session_until);
             effects.timers.push((member.session_until, Timer::Session(Arc::clone(member_id))));
         } else {
             tracing::info!(group = %self.name, member = %member_id, "a member's session ended");
@@ -354,7 +368,12 @@ impl ClassicGroup {
     fn begin_session(&mut self, member_id: &Arc<str>, now: Instant, effects: &mut Effects) {
         if let Some(member) = self.members.get_mut(member_id) {
             member.session_until = now + member.session_timeout;
-            effects.timers.push((member.session_until, Timer::Session(Arc::clone(member_id))));
+            // A timer that is set for an earlier time looks again: one is enough for a member, however
+            // many rebalances there are.
+            if member.session_look.is_none_or(|look| look > member.session_until) {
+                member.session_look = Some(member.session_until);
+                effects.timers.push((member.session_until, Timer::Session(Arc::clone(member_id))));
+            }
         }
     }
 
@@ -374,6 +393,7 @@ impl ClassicGroup {
         if let Some(instance_id) = &member.instance_id {
             self.instances.insert(Arc::clone(instance_id), Arc::clone(&member_id));
         }
+        self.offers.add(&member.protocols);
         self.members.insert(member_id, member);
     }
 
@@ -392,6 +412,7 @@ impl ClassicGroup {
     /// Takes a member out; whoever waits in its name is told that it is gone.
     fn take_out(&mut self, member_id: &str, effects: &mut Effects) -> Option<Member> {
         let (member_id, member) = self.members.remove_entry(member_id)?;
+        self.offers.remove(&member.protocols);
         if let Some(instance_id) = &member.instance_id
             && self.instances.get(instance_id) == Some(&member_id)
         {

@@ -42,6 +42,7 @@ impl JoinRequest {
             protocols: self.protocols.clone(),
             assignment: Bytes::new(),
             session_until: at.now + self.session_timeout,
+            session_look: None,
             joining: Some(self.ticket),
             syncing: None,
         }
@@ -155,6 +156,8 @@ impl ClassicGroup {
 
     fn update(&mut self, member_id: &Arc<str>, request: &JoinRequest, effects: &mut Effects) {
         let member = self.members.get_mut(member_id).expect("the caller has found it");
+        self.offers.remove(&member.protocols);
+        self.offers.add(&request.protocols);
         member.protocols.clone_from(&request.protocols);
         member.session_timeout = request.session_timeout;
         member.rebalance_timeout = request.rebalance_timeout;
@@ -209,6 +212,7 @@ impl ClassicGroup {
         let was_leader = self.leader.as_ref() == Some(old);
         let protocol = self.protocol.clone();
         let (_, mut member) = self.members.remove_entry(old).expect("a static id has its member");
+        self.offers.remove(&member.protocols);
         if let Some(ticket) = member.joining.take() {
             effects.refuse_join(ticket, GroupError::FencedInstance, old);
         }
@@ -366,29 +370,27 @@ impl ClassicGroup {
             return false;
         }
         // The caller's own earlier list does not count.
-        let others = || {
-            self.members.iter().filter(|(member_id, member)| {
-                let is_caller = **member_id == request.member_id;
-                let is_predecessor =
-                    request.instance_id.is_some() && member.instance_id == request.instance_id;
-                !is_caller && !is_predecessor
-            })
-        };
-        if others().next().is_none() {
+        let own = self.members.get(&request.member_id);
+        let predecessor = request.instance_id.as_ref().and_then(|id| self.instances.get(id));
+        let predecessor = predecessor.filter(|id| **id != request.member_id);
+        let predecessor = predecessor.and_then(|id| self.members.get(id));
+        let own = || own.into_iter().chain(predecessor);
+        let others = self.members.len() - own().count();
+        if others == 0 {
             return true;
         }
-        let has =
-            |member: &Member, name: &Arc<str>| member.protocols.iter().any(|(it, _)| it == name);
+        let offered = |name: &str| {
+            let is_its = |member: &&Member| member.protocols.iter().any(|(it, _)| **it == *name);
+            self.offers.count(name) - own().filter(is_its).count()
+        };
         self.protocol_type.as_ref() == Some(&request.protocol_type)
-            && request.protocols.iter().any(|(name, _)| others().all(|(_, it)| has(it, name)))
+            && request.protocols.iter().any(|(name, _)| offered(name) == others)
     }
 
     /// The protocol with the most votes among those that all members have; each votes for the first
     /// of them in its list.
     fn selected(&self) -> Option<Arc<str>> {
-        let has =
-            |member: &Member, name: &Arc<str>| member.protocols.iter().any(|(it, _)| it == name);
-        let is_common = |name: &Arc<str>| self.members.values().all(|member| has(member, name));
+        let is_common = |name: &Arc<str>| self.offers.count(name) == self.members.len();
         let mut votes: BTreeMap<Arc<str>, usize> = BTreeMap::new();
         for member in self.members.values() {
             let vote = member.protocols.iter().map(|(name, _)| name).find(|name| is_common(name));
