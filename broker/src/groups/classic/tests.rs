@@ -372,3 +372,51 @@ fn the_last_to_leave_leaves_an_empty_generation_in_the_log() {
     assert!(record.members.is_empty() && record.leader.is_none());
     assert_eq!(bed.leave("m1", None), Err(GroupError::UnknownMember));
 }
+
+#[test]
+fn a_protocol_counts_while_a_member_offers_it() {
+    let mut bed = Bed::stable(2);
+    let offering = |bed: &mut Bed, member_id, names: &[&str]| {
+        let protocols = names.iter().map(|name| (Arc::from(*name), Bytes::new())).collect();
+        let request = JoinRequest { protocols, ..bed.request(member_id) };
+        bed.join_with(&request)
+    };
+    let alone = offering(&mut bed, "m1", &["sticky"]);
+    assert_eq!(bed.join_error(alone).0, GroupError::InconsistentProtocol);
+    // Named twice, it is offered once.
+    offering(&mut bed, "m1", &["sticky", "range", "sticky"]);
+    let last = offering(&mut bed, "m2", &["sticky", "range"]);
+    assert_eq!(bed.joined(last).protocol.as_deref(), Some("sticky"));
+    bed.leave("m1", None).unwrap();
+    offering(&mut bed, "m2", &["range"]);
+    let gone = offering(&mut bed, "", &["sticky"]);
+    assert_eq!(bed.join_error(gone).0, GroupError::InconsistentProtocol);
+}
+
+#[test]
+fn one_timer_watches_a_member_however_many_rebalances_there_are() {
+    let mut bed = Bed::stable(2);
+    let shares = [("m1", "share"), ("m2", "share")];
+    for _ in 0..10 {
+        for member_id in ["m1", "m2"] {
+            bed.join(member_id);
+        }
+        for member_id in ["m2", "m1"] {
+            bed.sync(member_id, &shares);
+        }
+    }
+    let is_session = |(_, timer): &&(Instant, Timer)| matches!(timer, Timer::Session(_));
+    assert_eq!(bed.timers.iter().filter(is_session).count(), 2);
+
+    // A session that became shorter is watched as such.
+    bed.join("m1");
+    let session_timeout = LIMITS.session_timeout_min;
+    let shorter = JoinRequest { session_timeout, ..bed.request("m2") };
+    bed.join_with(&shorter);
+    for member_id in ["m2", "m1"] {
+        bed.sync(member_id, &shares);
+    }
+    bed.pass(session_timeout);
+    let left: Vec<_> = bed.group.members.keys().map(|member_id| &**member_id).collect();
+    assert_eq!(left, ["m1"]);
+}
