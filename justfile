@@ -46,6 +46,11 @@ kills count="1000":
     cargo build --release --locked --bin millpond
     MILLPOND_TEST_KILLS={{count}} cargo test --release -p millpond-tests --test it -- crash:: --nocapture
 
+# Kill the broker while members of four groups come, go and commit.
+group-kills count="100":
+    cargo build --release --locked --bin millpond
+    MILLPOND_TEST_KILLS={{count}} cargo test --release -p millpond-tests --test it -- group_crash:: --nocapture
+
 # Hostile requests and batches for this many seconds each; a failed run prints the seed that repeats it.
 fuzz seconds="60":
     MILLPOND_FUZZ_SECONDS={{seconds}} cargo test --release --locked -p millpond-protocol --test hostile -- --nocapture

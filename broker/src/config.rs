@@ -64,6 +64,8 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     /// Which log lines are written.
     pub(crate) log_filter: String,
+    /// For how many partitions `/metrics` shows by group how far it is.
+    pub(crate) group_metrics_max: usize,
     /// The broker id that was asked for.
     pub(crate) broker_id: Option<BrokerId>,
     /// Kafka-named settings.
@@ -112,6 +114,8 @@ impl Config {
             "json" => LogFormat::Json,
             _ => return Err(layers.invalid("log-format", "must be text or json")),
         };
+        let group_metrics_max = (layers.text("group-metrics-max").parse())
+            .map_err(|_text| layers.invalid("group-metrics-max", "must be a number"))?;
         let given = layers.kafka_values();
         let mut settings =
             BrokerSettings::new(given).map_err(|error| layers.invalid_setting(error))?;
@@ -129,6 +133,7 @@ impl Config {
             http,
             log_format,
             log_filter: layers.text("log"),
+            group_metrics_max,
             broker_id,
             settings,
             names_without_effect,

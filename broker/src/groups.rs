@@ -15,6 +15,7 @@ pub(crate) mod consumer;
 pub(crate) mod coordinator;
 pub(crate) mod deleted_topics;
 pub(crate) mod effects;
+pub(crate) mod lag;
 mod load;
 mod log_reader;
 pub(crate) mod members;
@@ -24,6 +25,7 @@ pub(crate) mod owner;
 pub(crate) mod replay;
 pub(crate) mod shard;
 mod snapshot;
+pub(crate) mod tally;
 
 pub(crate) use self::coordinator::Groups;
 

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::broker::Broker;
 use crate::connection::Shared;
+use crate::group_metrics::GroupMetrics;
 use crate::metrics::registry::Registry;
 use crate::partition_metrics::PartitionMetrics;
 use bounded::BoundedListener;
@@ -57,6 +58,8 @@ pub(crate) struct Observed {
     pub(crate) connections: Arc<Shared>,
     /// Where partitions are counted.
     pub(crate) partition_metrics: PartitionMetrics,
+    /// Where groups are counted.
+    pub(crate) group_metrics: GroupMetrics,
 }
 
 impl Health {
@@ -95,14 +98,14 @@ impl Health {
     }
 
     fn metrics_text(&self) -> String {
-        let mut of_clients = String::new();
-        if let Some(Observed { broker, connections, partition_metrics }) = self.observed.get() {
-            let memory_bytes = connections.memory.reserved_bytes();
-            connections.metrics.sample(memory_bytes, connections.buffers.bytes());
-            partition_metrics.sample(broker);
-            of_clients = broker.telemetry.render(broker.clock.monotonic());
-        }
-        self.metrics.render() + &of_clients
+        let Some(observed) = self.observed.get() else { return self.metrics.render() };
+        let Observed { broker, connections, partition_metrics, group_metrics } = observed;
+        let memory_bytes = connections.memory.reserved_bytes();
+        connections.metrics.sample(memory_bytes, connections.buffers.bytes());
+        partition_metrics.sample(broker);
+        let by_group = group_metrics.sample(broker);
+        let of_clients = broker.telemetry.render(broker.clock.monotonic());
+        self.metrics.render() + &by_group + &of_clients
     }
 }
 

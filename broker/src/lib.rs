@@ -14,6 +14,7 @@ mod dynamic_settings;
 mod error_map;
 mod features;
 mod fetch_session;
+mod group_metrics;
 mod groups;
 mod handlers;
 mod http;

@@ -34,6 +34,7 @@ use crate::context::Listener;
 use crate::dispatch::Dispatcher;
 use crate::dynamic_settings::Followers;
 use crate::fetch_session::FetchSessions;
+use crate::group_metrics::GroupMetrics;
 use crate::groups::{Groups, deleted_topics};
 use crate::http::{self, Health, Observed, Phase};
 use crate::log_levels::LogLevels;
@@ -221,6 +222,7 @@ async fn start_on(
         broker: Arc::clone(&broker),
         connections,
         partition_metrics: PartitionMetrics::new(),
+        group_metrics: GroupMetrics::new(config.group_metrics_max),
     });
     health.enter(Phase::Serving);
     Ok(Running { broker, data_dir, health, server, background, listeners, http: http_address })

@@ -222,6 +222,10 @@ fn decode_body(spec: &ApiSpec, version: i16, body: &mut Bytes) -> Result<Request
     ) -> Result<Request, String> {
         M::decode(body, version).map(wrap).map_err(|error| error.to_string())
     }
+    if newer::is_unknown_to_codec(spec.key, version) {
+        let whole = body.split_off(0);
+        return newer::decode(spec.key, &whole).map_err(|error| error.to_string());
+    }
     let version = newer::codec_version(spec.key, version);
     match spec.key {
         0 => read(Request::Produce, body, version),

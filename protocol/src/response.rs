@@ -162,7 +162,7 @@ impl Head {
 mod tests {
     use std::fmt::Debug;
 
-    use kafka_protocol::protocol::Decodable;
+    use kafka_protocol::protocol::{Decodable, Message};
 
     use super::*;
 
@@ -192,7 +192,7 @@ mod tests {
     /// The default of each response, by its key, with the codec's reader of the same key.
     #[test]
     fn the_codec_reads_every_response_in_every_version() {
-        fn check<M: Decodable + Default + PartialEq + Debug>(key: i16, wrap: fn(M) -> Response) {
+        fn check<M: Decodable + Default + Message + Debug>(key: i16, wrap: fn(M) -> Response) {
             let spec = api::spec(key).unwrap();
             for version in spec.version_decoded_min..=spec.version_max {
                 let frame = wrap(M::default()).encode(5, version).unwrap();
@@ -202,8 +202,8 @@ mod tests {
                     m::ApiKey::try_from(key).unwrap().response_header_version(version);
                 let header = m::ResponseHeader::decode(&mut rest, header_version).unwrap();
                 assert_eq!(header.correlation_id, 5);
-                let read_as = newer::codec_version(key, version);
-                let read = M::decode(&mut rest, read_as);
+                // Where the codec ends, an empty message is as in the version before.
+                let read = M::decode(&mut rest, version.min(M::VERSIONS.max));
                 assert!(read.is_ok() && rest.is_empty(), "{} {version}: {read:?}", spec.name);
             }
         }

@@ -137,9 +137,18 @@ impl<'a> Reader<'a> {
     pub(crate) fn list<T>(
         &mut self,
         what: &'static str,
-        mut element: impl FnMut(&mut Self) -> Result<T, WireError>,
+        element: impl FnMut(&mut Self) -> Result<T, WireError>,
     ) -> Result<Vec<T>, WireError> {
-        let count = self.length(Width::Four, what)?.ok_or(WireError::Length(what, -1))?;
+        self.nullable_list(what, element)?.ok_or(WireError::Length(what, -1))
+    }
+
+    /// The same where it may be null.
+    pub(crate) fn nullable_list<T>(
+        &mut self,
+        what: &'static str,
+        mut element: impl FnMut(&mut Self) -> Result<T, WireError>,
+    ) -> Result<Option<Vec<T>>, WireError> {
+        let Some(count) = self.length(Width::Four, what)? else { return Ok(None) };
         if count > self.rest.len() {
             return Err(WireError::Truncated(what));
         }
@@ -148,7 +157,7 @@ impl<'a> Reader<'a> {
         for _ in 0..count {
             found.push(element(self)?);
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     /// The tagged fields at the end of a struct; `known` reads those that it knows, by their bytes.
@@ -167,6 +176,11 @@ impl<'a> Reader<'a> {
             known(tag, self.take(bytes, WHAT)?)?;
         }
         Ok(())
+    }
+
+    /// The end of a struct all of whose tagged fields are of no interest.
+    pub(crate) fn no_tags(&mut self) -> Result<(), WireError> {
+        self.tags(|_, _| Ok(()))
     }
 
     /// Nothing may be left.

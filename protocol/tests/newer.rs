@@ -1,9 +1,12 @@
 //! Versions that the codec crate lacks: answers are those of Apache Kafka's own encoders
 //! (`golden/Generate.java`), byte for byte. Its requests in these versions are read in `golden.rs`.
 
+use bytes::Bytes;
 use kafka_protocol::messages as m;
 use kafka_protocol::protocol::{Message, StrBytes};
+use protocol::request::{Decoded, Request, decode};
 use protocol::response::Response;
+use uuid::Uuid;
 
 /// Frame bytes before the body: length, correlation id, no tagged fields.
 const HEAD_BYTES: usize = 9;
@@ -27,6 +30,41 @@ fn list_offsets() -> m::ListOffsetsResponse {
     let topic =
         ListOffsetsTopicResponse::default().with_name(topic()).with_partitions(twice(partition));
     m::ListOffsetsResponse::default().with_throttle_time_ms(5).with_topics(twice(topic))
+}
+
+fn offset_commit() -> m::OffsetCommitResponse {
+    use m::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+    let partition =
+        OffsetCommitResponsePartition::default().with_partition_index(1).with_error_code(12);
+    let topic = OffsetCommitResponseTopic::default()
+        .with_topic_id(Uuid::from_u64_pair(7, 8))
+        .with_partitions(twice(partition));
+    m::OffsetCommitResponse::default().with_throttle_time_ms(5).with_topics(twice(topic))
+}
+
+fn offset_fetch() -> m::OffsetFetchResponse {
+    use m::offset_fetch_response::{
+        OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
+    };
+    let noted = OffsetFetchResponsePartitions::default()
+        .with_partition_index(1)
+        .with_committed_offset(1_000)
+        .with_committed_leader_epoch(3)
+        .with_metadata(Some(StrBytes::from_static_str("note")))
+        .with_error_code(88);
+    let bare = OffsetFetchResponsePartitions::default()
+        .with_partition_index(2)
+        .with_committed_offset(-1)
+        .with_committed_leader_epoch(-1)
+        .with_metadata(None);
+    let topic = OffsetFetchResponseTopics::default()
+        .with_topic_id(Uuid::from_u64_pair(7, 8))
+        .with_partitions(vec![noted, bare]);
+    let group = OffsetFetchResponseGroup::default()
+        .with_group_id(StrBytes::from_static_str("group").into())
+        .with_error_code(15)
+        .with_topics(twice(topic));
+    m::OffsetFetchResponse::default().with_throttle_time_ms(5).with_groups(twice(group))
 }
 
 fn log_dirs() -> m::DescribeLogDirsResponse {
@@ -64,6 +102,8 @@ fn answers_are_kafkas() {
     let mut golden = golden.filter(|line| !line.starts_with('#'));
     for (response, key, codec_max) in [
         (Response::ListOffsets(list_offsets()), 2, m::ListOffsetsResponse::VERSIONS.max),
+        (Response::OffsetCommit(offset_commit()), 8, m::OffsetCommitResponse::VERSIONS.max),
+        (Response::OffsetFetch(offset_fetch()), 9, m::OffsetFetchResponse::VERSIONS.max),
         (Response::DescribeLogDirs(log_dirs()), 35, m::DescribeLogDirsResponse::VERSIONS.max),
     ] {
         let version = codec_max + 1;
@@ -75,4 +115,66 @@ fn answers_are_kafkas() {
         assert_eq!(newest, Some(version), "of API key {key}");
     }
     assert_eq!(golden.next(), None);
+}
+
+/// What `Generate.java` fills every field with.
+const ID: Uuid = Uuid::from_u128(0x5152_5354_5556_5758_595a_5b5c_5d5e_5f50);
+const NUMBER: i32 = 0x3132_3334;
+const LONG: i64 = 0x4142_4344_4546_4748;
+
+/// A request of Kafka's encoder, by API key, version and what is filled.
+fn golden_request(words: [&str; 3]) -> Request {
+    let lines = include_str!("golden/requests.hex").lines();
+    let line =
+        lines.map(|line| line.split(' ').collect::<Vec<_>>()).find(|line| line[..3] == words);
+    match decode(Bytes::from(bytes(line.expect("such a line")[3]))) {
+        Ok(Decoded::Request(_, request)) => request,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_offset_commit_by_topic_id_means_what_kafka_means() {
+    let Request::OffsetCommit(full) = golden_request(["8", "10", "full"]) else {
+        panic!("an OffsetCommit")
+    };
+    let ids = (full.group_id.as_str(), full.member_id.as_str());
+    assert_eq!((ids, full.generation_id_or_member_epoch), (("text", "text"), NUMBER));
+    assert_eq!(full.group_instance_id.as_deref(), Some("text"));
+    assert_eq!(full.topics.len(), 2);
+    for topic in &full.topics {
+        assert_eq!((topic.topic_id, topic.name.as_str(), topic.partitions.len()), (ID, "", 2));
+        for partition in &topic.partitions {
+            let numbers = (partition.partition_index, partition.committed_offset);
+            assert_eq!((numbers, partition.committed_leader_epoch), ((NUMBER, LONG), NUMBER));
+            assert_eq!(partition.committed_metadata.as_deref(), Some("text"));
+        }
+    }
+    let Request::OffsetCommit(null) = golden_request(["8", "10", "null"]) else {
+        panic!("an OffsetCommit")
+    };
+    assert_eq!(null.group_instance_id, None);
+    assert_eq!(null.topics[0].partitions[0].committed_metadata, None);
+}
+
+#[test]
+fn an_offset_fetch_by_topic_id_means_what_kafka_means() {
+    let Request::OffsetFetch(full) = golden_request(["9", "10", "full"]) else {
+        panic!("an OffsetFetch")
+    };
+    assert_eq!((full.groups.len(), full.require_stable), (2, true));
+    for group in &full.groups {
+        assert_eq!((group.group_id.as_str(), group.member_epoch), ("text", NUMBER));
+        assert_eq!(group.member_id.as_deref(), Some("text"));
+        for topic in group.topics.as_ref().expect("topics") {
+            assert_eq!(
+                (topic.topic_id, topic.partition_indexes.as_slice()),
+                (ID, &[NUMBER; 2][..])
+            );
+        }
+    }
+    let Request::OffsetFetch(null) = golden_request(["9", "10", "null"]) else {
+        panic!("an OffsetFetch")
+    };
+    assert_eq!((&null.groups[0].topics, &null.groups[0].member_id), (&None, &None));
 }

@@ -83,6 +83,14 @@ pub(crate) const OPTIONS: &[Opt] = &[
         default: "text",
         help: "How they are written: text or json.",
     },
+    Opt {
+        name: "group-metrics-max",
+        value_name: "COUNT",
+        repeats: false,
+        default: "2000",
+        help: "For how many partitions /metrics shows by group what is committed and the lag. For as \
+               many more it shows sums by group, and of the rest how many were left out.",
+    },
 ];
 
 /// Files to read; they cannot be named in a file.

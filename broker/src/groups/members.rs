@@ -82,6 +82,14 @@ impl Members {
         }
     }
 
+    /// Its generation, or its epoch.
+    pub(crate) fn generation(&self) -> i32 {
+        match self {
+            Self::Classic(group) => group.generation,
+            Self::Consumer(group) => group.state.epoch(),
+        }
+    }
+
     /// What its members call themselves; empty if nobody has yet.
     pub(crate) fn protocol_type(&self) -> &str {
         match self {

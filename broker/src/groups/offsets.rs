@@ -9,6 +9,8 @@ use protocol::group_record::{CommittedOffset, GroupRecord, OffsetKey};
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct GroupOffsets {
     topics: BTreeMap<Arc<str>, BTreeMap<i32, CommittedOffset>>,
+    /// Of all topics together.
+    count: usize,
 }
 
 impl GroupOffsets {
@@ -18,8 +20,8 @@ impl GroupOffsets {
     }
 
     /// For how many partitions there are any.
-    pub(crate) fn len(&self) -> usize {
-        self.topics.values().map(BTreeMap::len).sum()
+    pub(crate) const fn len(&self) -> usize {
+        self.count
     }
 
     /// Takes what a record of the log says; `None` forgets.
@@ -30,11 +32,11 @@ impl GroupOffsets {
                     Some(topic) => topic,
                     None => self.topics.entry(Arc::clone(&key.topic)).or_default(),
                 };
-                topic.insert(key.partition, value);
+                self.count += usize::from(topic.insert(key.partition, value).is_none());
             }
             None => {
                 let Some(topic) = self.topics.get_mut(&key.topic) else { return };
-                topic.remove(&key.partition);
+                self.count -= usize::from(topic.remove(&key.partition).is_some());
                 if topic.is_empty() {
                     self.topics.remove(&key.topic);
                 }
@@ -115,7 +117,14 @@ mod tests {
 
     fn committed(offset: i64, committed_at: i64) -> CommittedOffset {
         let metadata = Arc::from("");
-        CommittedOffset { offset, leader_epoch: -1, metadata, committed_at, expires_at: None }
+        CommittedOffset {
+            offset,
+            leader_epoch: -1,
+            metadata,
+            committed_at,
+            expires_at: None,
+            topic_id: None,
+        }
     }
 
     fn key(topic: &str, partition: i32) -> OffsetKey {

@@ -12,7 +12,7 @@ mod background;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -30,6 +30,7 @@ use super::classic::Times;
 use super::effects::{Answer, Effects, GroupError, Ticket};
 use super::shard::{Shard, Terms};
 use super::snapshot::SnapshotFile;
+use super::tally::Tally;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::partition::Partition;
@@ -93,6 +94,8 @@ pub(crate) struct Owner {
     snapshot: SnapshotFile,
     /// Whose turn it is to make a snapshot; closed when the broker stops.
     covering: Arc<Semaphore>,
+    /// Set once the groups are loaded, and kept when they are lost.
+    tally: OnceLock<Arc<Tally>>,
     state: Mutex<State>,
     /// The task of the times looks again.
     look_again: Arc<Notify>,
@@ -151,11 +154,17 @@ impl Owner {
             terms,
             snapshot,
             covering,
+            tally: OnceLock::new(),
             state: Mutex::new(State::Loading),
             look_again: Arc::new(Notify::new()),
         });
         tokio::spawn(background::run(Arc::downgrade(&owner), Arc::clone(&owner.look_again)));
         owner
+    }
+
+    /// What the groups amount to; `None` until they are loaded.
+    pub(crate) fn tally(&self) -> Option<&Tally> {
+        self.tally.get().map(AsRef::as_ref)
     }
 
     /// The two clocks.

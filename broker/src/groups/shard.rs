@@ -22,6 +22,7 @@ use super::effects::{Effects, GroupError, Timer};
 use super::members::{Committer, Members};
 use super::offsets::{Expiry, GroupOffsets};
 use super::replay::Replay;
+use super::tally::{Share, Standing, Tally};
 use crate::cluster::image::Image;
 
 /// One group.
@@ -33,11 +34,28 @@ pub(crate) struct Group {
     pub(crate) offsets: GroupOffsets,
     /// When it is looked at next, to forget what is too old.
     expiry_at: Option<Instant>,
+    /// What it adds to the tally of all groups.
+    share: Share,
 }
 
 impl Group {
-    fn new(name: &Arc<str>) -> Self {
-        Self { members: Members::new(name), offsets: GroupOffsets::default(), expiry_at: None }
+    fn new(name: &Arc<str>, tally: &Arc<Tally>) -> Self {
+        Self {
+            members: Members::new(name),
+            offsets: GroupOffsets::default(),
+            expiry_at: None,
+            share: Share::new(Arc::clone(tally)),
+        }
+    }
+
+    /// Counts it as it stands now.
+    fn count(&mut self) {
+        self.share.update(Standing {
+            protocol: self.members.type_name(),
+            state: self.members.state_name(),
+            generation: self.members.generation(),
+            offsets: self.offsets.len(),
+        });
     }
 
     /// Whether it holds nothing, and no record of it is in the log.
@@ -92,15 +110,17 @@ pub(crate) struct Shard {
     terms: Terms,
     /// The topics, as they were seen last.
     image: Arc<Image>,
+    tally: Arc<Tally>,
 }
 
 impl Shard {
     /// The groups that a replay has found; their members' sessions begin now.
     pub(crate) fn new(replay: Replay, terms: Terms, image: Arc<Image>, at: Times) -> Self {
-        let mut shard = Self { groups: HashMap::new(), wakes: BTreeSet::new(), terms, image };
+        let (groups, wakes, tally) = (HashMap::new(), BTreeSet::new(), Arc::default());
+        let mut shard = Self { groups, wakes, terms, image, tally };
         for (name, stored) in replay.groups {
             let mut effects = Effects::default();
-            let mut group = Group::new(&name);
+            let mut group = Group::new(&name, &shard.tally);
             group.offsets = stored.offsets;
             let mut state = stored.consumer;
             if !state.is_absent() {
@@ -116,6 +136,7 @@ impl Shard {
                 let classic = ClassicGroup::from_record(name, generation, at.now, &mut effects);
                 group.members = Members::Classic(classic);
             }
+            group.count();
             shard.groups.insert(Arc::clone(&name), group);
             shard.note_timers(&name, &mut effects);
             shard.note_expiry(&name, at);
@@ -126,6 +147,11 @@ impl Shard {
     /// The topics have changed.
     pub(crate) fn see(&mut self, image: Arc<Image>) {
         self.image = image;
+    }
+
+    /// What its groups amount to.
+    pub(crate) const fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// A group, if it is known.
@@ -336,10 +362,14 @@ impl Shard {
         let name = Arc::clone(&key.group);
         // The name is looked up without being cloned into the map: most commits repeat.
         if !self.groups.contains_key(&name) {
-            self.groups.insert(Arc::clone(&name), Group::new(&name));
+            self.groups.insert(Arc::clone(&name), Group::new(&name, &self.tally));
         }
         let group = self.groups.get_mut(&name).expect("it was just put there");
+        if value.is_some() {
+            self.tally.committed();
+        }
         group.offsets.apply(&key, value);
+        group.count();
         if group.expiry_at.is_none() {
             self.note_expiry(&name, at);
         }
@@ -414,7 +444,7 @@ impl Shard {
     ) -> Effects {
         let mut effects = Effects::default();
         if !self.groups.contains_key(name) {
-            self.groups.insert(Arc::clone(name), Group::new(name));
+            self.groups.insert(Arc::clone(name), Group::new(name, &self.tally));
         }
         let Self { groups, terms, image, .. } = self;
         let around = terms.around(image, at);
@@ -426,6 +456,7 @@ impl Shard {
             effects.timers.clear();
             return effects;
         }
+        group.count();
         if group.expiry_at.is_none() {
             self.note_expiry(name, at);
         }

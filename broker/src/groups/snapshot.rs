@@ -220,6 +220,7 @@ mod tests {
             metadata: Arc::from("note"),
             committed_at: 5,
             expires_at: None,
+            topic_id: None,
         });
         let record = GroupRecord::Offset(key, value);
         let (key, value) = (record.encode_key(), record.encode_value());

@@ -9,8 +9,12 @@ use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopics,
+};
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use protocol::response::Response;
+use uuid::Uuid;
 
 use crate::groups::{Groups, deleted_topics};
 use crate::handlers;
@@ -229,4 +233,58 @@ async fn commits_go_with_their_topic() {
     };
     tokio::time::timeout(Duration::from_secs(60), forgotten).await.expect("its commits go too");
     watching.abort();
+}
+
+/// Commits for partition 0 of a topic, and asks for it, by id; the two errors, and the offset.
+async fn commit_and_ask_by_id(node: &TestNode, topic_id: Uuid) -> (i16, i16, i64) {
+    let context = TestNode::context(10);
+    let partition = OffsetCommitRequestPartition::default().with_committed_offset(7);
+    let topic = OffsetCommitRequestTopic::default()
+        .with_topic_id(topic_id)
+        .with_partitions(vec![partition]);
+    let request = m::OffsetCommitRequest::default()
+        .with_group_id(group())
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![topic]);
+    let work = handlers::offset_commit::handle(&node.broker, &context, request);
+    let Response::OffsetCommit(committed) = answer(10, work).await else { panic!() };
+    assert_eq!(committed.topics[0].topic_id, topic_id);
+
+    let topic =
+        OffsetFetchRequestTopics::default().with_topic_id(topic_id).with_partition_indexes(vec![0]);
+    let asked = OffsetFetchRequestGroup::default().with_group_id(group());
+    let request =
+        m::OffsetFetchRequest::default().with_groups(vec![asked.with_topics(Some(vec![topic]))]);
+    let work = handlers::offset_fetch::handle(&node.broker, &context, request);
+    let Response::OffsetFetch(fetched) = answer(10, work).await else { panic!() };
+    let topic = &fetched.groups[0].topics[0];
+    assert_eq!(topic.topic_id, topic_id);
+    let partition = &topic.partitions[0];
+    let errors = (committed.topics[0].partitions[0].error_code, partition.error_code);
+    (errors.0, errors.1, partition.committed_offset)
+}
+
+fn id_of(node: &TestNode, topic: &str) -> Uuid {
+    node.broker.cluster.image().topics.get(topic).expect("it was made").id.get()
+}
+
+#[tokio::test]
+async fn topics_are_found_by_their_ids() {
+    let node = TestNode::new(&[("t", 1, &[]), ("u", 1, &[])]).await;
+    find_coordinator(&node).await;
+    assert_eq!(commit_and_ask_by_id(&node, id_of(&node, "t")).await, (0, 0, 7));
+    assert_eq!(committed(&node).await, (0, vec![("t".to_owned(), 7)]));
+    assert_eq!(commit_and_ask_by_id(&node, Uuid::from_u128(7)).await, (100, 100, -1));
+    assert_eq!(commit_and_ask_by_id(&node, Uuid::nil()).await, (100, 100, -1));
+
+    // All that is committed, by id too.
+    assert_eq!(commit(&node, "u", 9).await, 0);
+    let all = OffsetFetchRequestGroup::default().with_group_id(group()).with_topics(None);
+    let request = m::OffsetFetchRequest::default().with_groups(vec![all]);
+    let work = handlers::offset_fetch::handle(&node.broker, &TestNode::context(10), request);
+    let Response::OffsetFetch(fetched) = answer(10, work).await else { panic!() };
+    let told = fetched.groups[0].topics.iter();
+    let told: Vec<_> =
+        told.map(|topic| (topic.topic_id, topic.partitions[0].committed_offset)).collect();
+    assert_eq!(told, [(id_of(&node, "t"), 7), (id_of(&node, "u"), 9)]);
 }

@@ -19,7 +19,7 @@ use protocol::response::Response;
 
 use crate::authorize::{Operation, Resource, authorize};
 use crate::broker::Broker;
-use crate::cluster::image::Image;
+use crate::cluster::image::{Image, TopicImage};
 use crate::context::RequestContext;
 use crate::error_map;
 use crate::groups::after_commit;
@@ -32,8 +32,10 @@ use crate::wire_text::shared;
 
 /// From here on a group that is not there is told apart from a generation that is over.
 const UNKNOWN_GROUP_SINCE: i16 = 9;
+/// From here on topics are named by their ids.
+const TOPIC_IDS_SINCE: i16 = 10;
 /// Bytes of a record's numbers and lengths, at most.
-const RECORD_NUMBERS_BYTES: usize = 64;
+const RECORD_NUMBERS_BYTES: usize = 96;
 
 /// Serves one request.
 pub(crate) fn handle(
@@ -105,12 +107,14 @@ fn records(
     let mut places: HashMap<(Arc<str>, i32), usize> = HashMap::new();
     for (topic, verdicts) in request.topics.iter().zip(&mut verdicts.response.topics) {
         let known = find(&image, context, topic);
-        let name = shared(&topic.name);
+        let name = known.map_or_else(|_none| shared(""), |known| shared(known.name.as_str()));
         for (partition, verdict) in topic.partitions.iter().zip(&mut verdicts.partitions) {
             match check(known, partition, metadata_bytes_max) {
-                Ok(()) => {
+                Ok(topic) => {
                     let index = partition.partition_index;
-                    let value = committed(partition, now_ms, expires_at);
+                    let topic_id = Some(topic.id.get());
+                    let value =
+                        CommittedOffset { topic_id, ..committed(partition, now_ms, expires_at) };
                     let key = OffsetKey {
                         group: Arc::clone(&group),
                         topic: Arc::clone(&name),
@@ -130,25 +134,30 @@ fn records(
     records
 }
 
-/// How many partitions the topic has.
-fn find(
-    image: &Image,
+fn find<'a>(
+    image: &'a Image,
     context: &RequestContext,
     topic: &OffsetCommitRequestTopic,
-) -> Result<usize, ErrorCode> {
-    if !authorize(context, Operation::Read, Resource::Topic(&topic.name)) {
+) -> Result<&'a TopicImage, ErrorCode> {
+    let by_id = context.api_version >= TOPIC_IDS_SINCE;
+    let name = if by_id {
+        resolve::topic(image, TopicRef::Id(topic.topic_id))?.name.as_str()
+    } else {
+        &topic.name
+    };
+    if !authorize(context, Operation::Read, Resource::Topic(name)) {
         return Err(ErrorCode::TopicAuthorizationFailed);
     }
-    let known = resolve::topic(image, TopicRef::Name(&topic.name))?;
-    Ok(known.partitions.len())
+    resolve::topic(image, TopicRef::Name(name)).map(|topic| &**topic)
 }
 
-fn check(
-    topic: Result<usize, ErrorCode>,
+fn check<'a>(
+    topic: Result<&'a TopicImage, ErrorCode>,
     partition: &OffsetCommitRequestPartition,
     metadata_bytes_max: usize,
-) -> Result<(), ErrorCode> {
-    let partitions = topic?;
+) -> Result<&'a TopicImage, ErrorCode> {
+    let topic = topic?;
+    let partitions = topic.partitions.len();
     if usize::try_from(partition.partition_index).map_or(true, |index| index >= partitions) {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
@@ -156,7 +165,7 @@ fn check(
     if metadata > metadata_bytes_max {
         return Err(ErrorCode::OffsetMetadataTooLarge);
     }
-    Ok(())
+    Ok(topic)
 }
 
 fn committed(
@@ -170,6 +179,7 @@ fn committed(
         metadata: shared(partition.committed_metadata.as_deref().unwrap_or_default()),
         committed_at,
         expires_at,
+        topic_id: None,
     }
 }
 
@@ -192,6 +202,7 @@ impl Verdicts {
             });
             OffsetCommitResponseTopic::default()
                 .with_name(resolve::wire_name(&topic.name))
+                .with_topic_id(topic.topic_id)
                 .with_partitions(partitions.collect())
         });
         Self { response: OffsetCommitResponse::default().with_topics(topics.collect()) }

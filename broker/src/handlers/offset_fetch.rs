@@ -19,20 +19,24 @@ use protocol::error_code::ErrorCode;
 use protocol::group_record::CommittedOffset;
 use protocol::response::Response;
 use protocol::types::Offset;
+use uuid::Uuid;
 
 use crate::authorize::{Operation, Resource, authorize};
 use crate::broker::Broker;
+use crate::cluster::image::Image;
 use crate::context::RequestContext;
 use crate::error_map;
 use crate::groups::effects::GroupError;
 use crate::groups::offsets::GroupOffsets;
 use crate::groups::owner::Owner;
 use crate::reply::{Reply, Work};
-use crate::resolve::wire_name;
+use crate::resolve::{self, TopicRef, wire_name};
 use crate::wire_text::text;
 
 /// From here on one request asks for several groups.
 const GROUPS_SINCE: i16 = 8;
+/// From here on topics are named by their ids.
+const TOPIC_IDS_SINCE: i16 = 10;
 /// From here on an error of the group has a place of its own.
 const GROUP_ERROR_SINCE: i16 = 2;
 
@@ -100,14 +104,17 @@ fn find(broker: &Broker, context: &RequestContext, wanted: &OffsetFetchRequestGr
     }
     let looked = broker.groups.owner(&wanted.group_id).and_then(|owner| {
         let nothing = GroupOffsets::default();
+        let image = broker.cluster.image();
         let (topics, upto) = owner.look(|shard| {
             let group = shard.get(&wanted.group_id);
             let member_id = wanted.member_id.as_deref();
             group.map_or(Ok(()), |it| it.members.check_fetch(member_id, wanted.member_epoch))?;
             let offsets = group.map_or(&nothing, |group| &group.offsets);
             Ok::<_, GroupError>(match &wanted.topics {
-                Some(topics) => topics.iter().map(|it| some(context, it, offsets)).collect(),
-                None => all(context, offsets),
+                Some(topics) => {
+                    topics.iter().map(|it| some(&image, context, it, offsets)).collect()
+                }
+                None => all(&image, context, offsets),
             })
         })?;
         Ok((topics, (owner, upto)))
@@ -125,34 +132,81 @@ fn find(broker: &Broker, context: &RequestContext, wanted: &OffsetFetchRequestGr
 }
 
 fn some(
+    image: &Image,
     context: &RequestContext,
     wanted: &OffsetFetchRequestTopics,
     offsets: &GroupOffsets,
 ) -> OffsetFetchResponseTopics {
-    let may = authorize(context, Operation::Describe, Resource::Topic(&wanted.name));
-    let partitions = wanted.partition_indexes.iter().map(|index| {
-        if may {
-            partition(*index, offsets.get(&wanted.name, *index))
-        } else {
-            partition(*index, None).with_error_code(ErrorCode::TopicAuthorizationFailed.code())
-        }
+    let named = name_of(image, context, wanted);
+    let partitions = wanted.partition_indexes.iter().map(|index| match named {
+        Ok(name) => partition(*index, known(image, name, offsets.get(name, *index))),
+        Err(error) => partition(*index, None).with_error_code(error.code()),
     });
     OffsetFetchResponseTopics::default()
         .with_name(wire_name(&wanted.name))
+        .with_topic_id(wanted.topic_id)
         .with_partitions(partitions.collect())
 }
 
-fn all(context: &RequestContext, offsets: &GroupOffsets) -> Vec<OffsetFetchResponseTopics> {
-    let seen = offsets
-        .iter()
-        .filter(|(topic, _)| authorize(context, Operation::Describe, Resource::Topic(topic)));
-    let topics = seen.map(|(topic, partitions)| {
-        let partitions = partitions.map(|(index, value)| partition(index, Some(value)));
-        OffsetFetchResponseTopics::default()
-            .with_name(wire_name(topic))
-            .with_partitions(partitions.collect())
-    });
-    topics.collect()
+/// The name of a topic that may be told of.
+fn name_of<'a>(
+    image: &'a Image,
+    context: &RequestContext,
+    wanted: &'a OffsetFetchRequestTopics,
+) -> Result<&'a str, ErrorCode> {
+    let name = if context.api_version >= TOPIC_IDS_SINCE {
+        resolve::topic(image, TopicRef::Id(wanted.topic_id))?.name.as_str()
+    } else {
+        wanted.name.as_str()
+    };
+    if !authorize(context, Operation::Describe, Resource::Topic(name)) {
+        return Err(ErrorCode::TopicAuthorizationFailed);
+    }
+    Ok(name)
+}
+
+/// What is committed for the present topic of that name, not for one that was deleted.
+fn known<'a>(
+    image: &Image,
+    name: &str,
+    committed: Option<&'a CommittedOffset>,
+) -> Option<&'a CommittedOffset> {
+    let now = image.topics.get(name).map(|topic| topic.id.get());
+    committed.filter(|committed| match (committed.topic_id, now) {
+        (Some(then), Some(now)) => then == now,
+        (None, _) | (_, None) => true,
+    })
+}
+
+fn all(
+    image: &Image,
+    context: &RequestContext,
+    offsets: &GroupOffsets,
+) -> Vec<OffsetFetchResponseTopics> {
+    let by_id = context.api_version >= TOPIC_IDS_SINCE;
+    let mut topics = Vec::new();
+    for (topic, partitions) in offsets.iter() {
+        let id = image.topics.get(&**topic).map(|topic| topic.id.get());
+        // What has no id any more cannot be told by it.
+        if !authorize(context, Operation::Describe, Resource::Topic(topic))
+            || (by_id && id.is_none())
+        {
+            continue;
+        }
+        let told = partitions
+            .filter_map(|(index, value)| Some((index, known(image, topic, Some(value))?)))
+            .map(|(index, value)| partition(index, Some(value)));
+        let told: Vec<_> = told.collect();
+        if !told.is_empty() {
+            topics.push(
+                OffsetFetchResponseTopics::default()
+                    .with_name(wire_name(topic))
+                    .with_topic_id(if by_id { id.unwrap_or_default() } else { Uuid::nil() })
+                    .with_partitions(told),
+            );
+        }
+    }
+    topics
 }
 
 fn partition(index: i32, committed: Option<&CommittedOffset>) -> OffsetFetchResponsePartitions {
@@ -173,9 +227,14 @@ fn partition(index: i32, committed: Option<&CommittedOffset>) -> OffsetFetchResp
 fn refused(wanted: &OffsetFetchRequestGroup, error: ErrorCode) -> OffsetFetchResponseGroup {
     let topics = wanted.topics.iter().flatten().map(|topic| {
         let partitions = topic.partition_indexes.iter();
-        OffsetFetchResponseTopics::default().with_name(wire_name(&topic.name)).with_partitions(
-            partitions.map(|index| partition(*index, None).with_error_code(error.code())).collect(),
-        )
+        OffsetFetchResponseTopics::default()
+            .with_name(wire_name(&topic.name))
+            .with_topic_id(topic.topic_id)
+            .with_partitions(
+                partitions
+                    .map(|index| partition(*index, None).with_error_code(error.code()))
+                    .collect(),
+            )
     });
     OffsetFetchResponseGroup::default()
         .with_group_id(m::GroupId(text(&wanted.group_id)))

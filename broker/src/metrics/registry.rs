@@ -166,11 +166,16 @@ impl HistogramFn for Buckets {
 }
 
 /// `api="Fetch",version="1"`, as the format wants values escaped.
+/// A label's value between its quotes.
+pub(crate) fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
 fn labels(key: &Key) -> String {
     let mut text = String::new();
     for label in key.labels() {
         let comma = if text.is_empty() { "" } else { "," };
-        let value = label.value().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let value = escaped(label.value());
         put(&mut text, format_args!("{comma}{}=\"{value}\"", label.key()));
     }
     text

@@ -8,7 +8,7 @@ use raft::metrics as raft;
 use storage::metrics::{METRICS as STORAGE, MetricKind};
 
 use super::{Kind, METRICS, Metric, counter, describe, gauge, histogram, metric};
-use crate::{partition_metrics, telemetry};
+use crate::{group_metrics, partition_metrics, telemetry};
 
 /// The metrics of the metadata group, whose names stand in the crate that records them.
 const RAFT: &[Metric] = &[
@@ -53,6 +53,7 @@ pub(crate) fn all() -> Vec<Metric> {
     let own = METRICS
         .iter()
         .chain(partition_metrics::METRICS)
+        .chain(group_metrics::METRICS)
         .chain(telemetry::METRICS)
         .chain(RAFT)
         .copied();
@@ -79,6 +80,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::group_metrics::GroupMetrics;
     use crate::metrics::EdgeMetrics;
     use crate::metrics::registry::Registry;
 
@@ -88,6 +90,7 @@ mod tests {
         let text = metrics::with_local_recorder(&registry, || {
             register_all();
             drop(EdgeMetrics::new());
+            drop(GroupMetrics::new(1));
             registry.render()
         });
         let shown: BTreeSet<&str> = text
@@ -104,6 +107,7 @@ mod tests {
     #[test]
     fn the_documented_list_is_this_one() {
         let mut rows = all();
+        rows.extend(group_metrics::BY_GROUP);
         rows.sort_unstable_by_key(|row| row.name);
         let rows: String = rows.iter().map(documented).collect();
         let document = include_str!("../../METRICS.md");
@@ -120,7 +124,8 @@ mod tests {
 
     #[test]
     fn names_end_in_their_unit() {
-        for Metric { name, kind, unit, help, .. } in all() {
+        let by_group = group_metrics::BY_GROUP.iter().copied();
+        for Metric { name, kind, unit, help, .. } in all().into_iter().chain(by_group) {
             assert!(help.ends_with('.'), "{name}");
             let stem = match kind {
                 Kind::Counter => name.strip_suffix("_total").expect("counters end in _total"),

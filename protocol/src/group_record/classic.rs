@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{WRITTEN_VERSION, new_value, no_tags, nullable_text, set_form, text};
+use super::{new_value, no_tags, nullable_text, set_form, text};
 use crate::wire::{Form, Reader, WireError};
+
+/// The version that is written.
+const WRITTEN_VERSION: i16 = 3;
 
 /// What a classic group agreed on.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,8 +3,17 @@
 
 use std::sync::Arc;
 
-use super::{WRITTEN_VERSION, new_value, no_tags, set_form, text};
+use uuid::Uuid;
+
+use super::{new_value, set_form, text};
 use crate::wire::{Form, Reader, WireError};
+
+/// The version that is written; flexible.
+const WRITTEN_VERSION: i16 = 4;
+/// The only version with an expiry, and without an epoch: as Kafka does it.
+const EXPIRING_VERSION: i16 = 1;
+/// Tag of the topic's id.
+const TOPIC_ID: u32 = 0;
 
 /// A committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +28,8 @@ pub struct CommittedOffset {
     pub committed_at: i64,
     /// Milliseconds since 1970; only clients before Kafka 2.1 ask for it.
     pub expires_at: Option<i64>,
+    /// The incarnation of the topic that was read, if it is known.
+    pub topic_id: Option<Uuid>,
 }
 
 pub(super) fn decode_offset(
@@ -30,24 +41,35 @@ pub(super) fn decode_offset(
     let leader_epoch = if version >= 3 { fields.i32("the leader epoch")? } else { -1 };
     let metadata = text(fields, "the metadata")?;
     let committed_at = fields.i64("the time of the commit")?;
-    let expires_at = if version == 1 { Some(fields.i64("the time of expiry")?) } else { None };
-    no_tags(fields)?;
+    let expires_at =
+        if version == EXPIRING_VERSION { Some(fields.i64("the time of expiry")?) } else { None };
+    let mut topic_id = None;
+    fields.tags(|tag, bytes| {
+        if tag == TOPIC_ID {
+            topic_id = Some(Reader::new(bytes, Form::Plain).uuid("the topic's id")?);
+        }
+        Ok(())
+    })?;
+    let topic_id = topic_id.filter(|id| !id.is_nil());
     let expires_at = expires_at.filter(|at| *at >= 0);
-    Ok(CommittedOffset { offset, leader_epoch, metadata, committed_at, expires_at })
+    Ok(CommittedOffset { offset, leader_epoch, metadata, committed_at, expires_at, topic_id })
 }
 
 pub(super) fn encode_offset(value: &CommittedOffset) -> Vec<u8> {
-    // Only version 1 has the expiry, and it has no epoch: as Kafka does it.
-    let version = if value.expires_at.is_some() { 1 } else { WRITTEN_VERSION };
-    let mut out = new_value(version, Form::Plain);
-    out.i64(value.offset);
-    if version >= 3 {
-        out.i32(value.leader_epoch);
+    if let Some(expires_at) = value.expires_at {
+        let mut out = new_value(EXPIRING_VERSION, Form::Plain);
+        out.i64(value.offset);
+        out.string(&value.metadata);
+        out.i64(value.committed_at);
+        out.i64(expires_at);
+        return out.into_bytes();
     }
+    let mut out = new_value(WRITTEN_VERSION, Form::Flexible);
+    out.i64(value.offset);
+    out.i32(value.leader_epoch);
     out.string(&value.metadata);
     out.i64(value.committed_at);
-    if let Some(expires_at) = value.expires_at {
-        out.i64(expires_at);
-    }
+    let topic_id = value.topic_id.map(|id| (TOPIC_ID, id.as_bytes().to_vec()));
+    out.tags(topic_id.as_slice());
     out.into_bytes()
 }

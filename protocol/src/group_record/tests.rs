@@ -23,7 +23,8 @@ fn offset(expires_at: Option<i64>) -> CommittedOffset {
     // Version 1, which alone has an expiry, has no epoch.
     let leader_epoch = if expires_at.is_some() { -1 } else { 7 };
     let (offset, metadata, committed_at) = (5, name("note"), 1_700_000_000_000);
-    CommittedOffset { offset, leader_epoch, metadata, committed_at, expires_at }
+    let topic_id = None;
+    CommittedOffset { offset, leader_epoch, metadata, committed_at, expires_at, topic_id }
 }
 
 fn generation() -> ClassicGeneration {
@@ -171,10 +172,13 @@ fn what_is_written_is_read() {
 #[test]
 fn a_commit_has_the_bytes_of_the_schema() {
     let key = OffsetKey { group: name("g"), topic: name("t"), partition: 9 };
-    let record = GroupRecord::Offset(key, Some(offset(None)));
+    let topic_id = Some(Uuid::from_u128(1));
+    let record = GroupRecord::Offset(key, Some(CommittedOffset { topic_id, ..offset(None) }));
     assert_eq!(record.encode_key(), *b"\0\x01\0\x01g\0\x01t\0\0\0\x09");
-    let mut value = b"\0\x03\0\0\0\0\0\0\0\x05\0\0\0\x07\0\x04note".to_vec();
+    let mut value = b"\0\x04\0\0\0\0\0\0\0\x05\0\0\0\x07\x05note".to_vec();
     value.extend(1_700_000_000_000_i64.to_be_bytes());
+    value.extend(b"\x01\0\x10");
+    value.extend(1_u128.to_be_bytes());
     assert_eq!(record.encode_value(), Some(value));
 }
 

@@ -20,6 +20,8 @@ import org.apache.kafka.common.message.ApiMessageType;
 import org.apache.kafka.common.message.DescribeLogDirsResponseData;
 import org.apache.kafka.common.message.FetchResponseData;
 import org.apache.kafka.common.message.ListOffsetsResponseData;
+import org.apache.kafka.common.message.OffsetCommitResponseData;
+import org.apache.kafka.common.message.OffsetFetchResponseData;
 import org.apache.kafka.common.message.RequestHeaderData;
 import org.apache.kafka.common.protocol.Message;
 import org.apache.kafka.common.protocol.MessageUtil;
@@ -67,6 +69,26 @@ class Generate {
             .setName("topic").setPartitions(List.of(listed, listed.duplicate()));
         response(2, 11, out, new ListOffsetsResponseData().setThrottleTimeMs(5)
             .setTopics(List.of(listedTopic, listedTopic.duplicate())));
+
+        var commit = new OffsetCommitResponseData.OffsetCommitResponsePartition()
+            .setPartitionIndex(1).setErrorCode((short) 12);
+        var commitTopic = new OffsetCommitResponseData.OffsetCommitResponseTopic()
+            .setTopicId(new Uuid(7, 8)).setPartitions(List.of(commit, commit.duplicate()));
+        response(8, 10, out, new OffsetCommitResponseData().setThrottleTimeMs(5)
+            .setTopics(List.of(commitTopic, commitTopic.duplicate())));
+
+        var noted = new OffsetFetchResponseData.OffsetFetchResponsePartitions()
+            .setPartitionIndex(1).setCommittedOffset(1000).setCommittedLeaderEpoch(3)
+            .setMetadata("note").setErrorCode((short) 88);
+        var bare = new OffsetFetchResponseData.OffsetFetchResponsePartitions()
+            .setPartitionIndex(2).setCommittedOffset(-1).setMetadata(null);
+        var fetchTopic = new OffsetFetchResponseData.OffsetFetchResponseTopics()
+            .setTopicId(new Uuid(7, 8)).setPartitions(List.of(noted, bare));
+        var fetchGroup = new OffsetFetchResponseData.OffsetFetchResponseGroup()
+            .setGroupId("group").setErrorCode((short) 15)
+            .setTopics(List.of(fetchTopic, fetchTopic.duplicate()));
+        response(9, 10, out, new OffsetFetchResponseData().setThrottleTimeMs(5)
+            .setGroups(List.of(fetchGroup, fetchGroup.duplicate())));
 
         var held = new DescribeLogDirsResponseData.DescribeLogDirsPartition()
             .setPartitionIndex(1).setPartitionSize(1000).setOffsetLag(7).setIsFutureKey(true);

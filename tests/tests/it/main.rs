@@ -12,6 +12,8 @@ mod crash;
 mod disk_full;
 mod fetch;
 mod format;
+mod group_crash;
+mod group_log;
 mod lifecycle;
 mod limits;
 mod load;

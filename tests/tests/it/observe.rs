@@ -2,15 +2,24 @@
 //! cannot be used.
 
 use harness::batch::{ANONYMOUS, batch_of};
+use harness::calls::topic_name;
 use harness::codes;
-use harness::deadline::now_ms;
+use harness::deadline::{eventually, now_ms};
 use harness::http;
 use harness::node::Node;
-use harness::wire::Connection;
+use harness::wire::{Connection, text};
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::{FindCoordinatorRequest, GroupId, OffsetCommitRequest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+
+/// Versions in the forms of today, with topics by name.
+const FIND_COORDINATOR: i16 = 4;
+const OFFSET_COMMIT: i16 = 9;
 
 /// Kind and labels of a metric.
 type Shape = (String, BTreeSet<String>);
@@ -67,13 +76,95 @@ fn metrics_are_those_that_are_documented_from_the_first_scrape_on() {
     let documented = documented();
     assert!(documented.len() > 20, "{documented:?}");
     let scrape = || scraped(&http::get(node.http(), "/metrics").1);
-    assert_eq!(scrape(), documented, "before anything has happened");
+    let mut without_groups = documented.clone();
+    // Their series come and go with groups; that they are declared shows from the first scrape on.
+    let by_group = without_groups.values_mut().filter(|(_, labels)| labels.contains("group"));
+    by_group.for_each(|(_, labels)| labels.clear());
+    assert_eq!(scrape(), without_groups, "before anything has happened");
     let mut connection = Connection::open(node.kafka());
     connection.create_topic("observed", 2, &[]);
     connection.produce("observed", 0, batch_of(ANONYMOUS, &["a"], now_ms()));
     connection.fetch("observed", 0, 0);
-    connection.delete_topic("observed");
+    commit(&mut connection, "group", "observed", &[(0, 0)]);
     assert_eq!(scrape(), documented, "after some requests");
+}
+
+/// Commits offsets as one who assigns partitions to itself; waits for the coordinator.
+fn commit(connection: &mut Connection, group: &str, topic: &str, offsets: &[(i32, i64)]) {
+    let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]);
+    eventually("there is a coordinator", || {
+        let found = connection.call(FIND_COORDINATOR, &find);
+        (found.coordinators[0].error_code == codes::NONE).then_some(())
+    });
+    let partitions = offsets.iter().map(|(partition, offset)| {
+        OffsetCommitRequestPartition::default()
+            .with_partition_index(*partition)
+            .with_committed_offset(*offset)
+    });
+    let topic = OffsetCommitRequestTopic::default()
+        .with_name(topic_name(topic))
+        .with_partitions(partitions.collect());
+    let request = OffsetCommitRequest::default()
+        .with_group_id(GroupId(text(group)))
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![topic]);
+    eventually("the commit is taken", || {
+        let answer = connection.call(OFFSET_COMMIT, &request);
+        let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        partitions.all(|partition| partition.error_code == codes::NONE).then_some(())
+    });
+}
+
+/// Fails unless each of these lines stands in the metrics.
+fn assert_shows(node: &Node, lines: &[&str]) {
+    let (_, text) = http::get(node.http(), "/metrics");
+    for line in lines {
+        assert!(text.lines().any(|found| found == *line), "{line} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn lag_of_groups_within_a_limit() {
+    let node = Node::start_with(&["--group-metrics-max", "2"]);
+    let mut connection = Connection::open(node.kafka());
+    connection.create_topic("read", 2, &[]);
+    for partition in [0, 1] {
+        connection.produce("read", partition, batch_of(ANONYMOUS, &["a", "b", "c"], now_ms()));
+    }
+    commit(&mut connection, "first", "read", &[(0, 1), (1, 3)]);
+    assert_shows(
+        &node,
+        &[
+            r#"millpond_groups{protocol="classic",state="Empty"} 1"#,
+            r#"millpond_group_lag{group="first"} 2"#,
+            r#"millpond_group_partition_lag{group="first",partition="0",topic="read"} 2"#,
+            r#"millpond_group_partition_lag{group="first",partition="1",topic="read"} 0"#,
+            r#"millpond_group_partition_committed_offset{group="first",partition="0",topic="read"} 1"#,
+            "millpond_group_commits_total 2",
+            "millpond_group_committed_partitions 2",
+            "millpond_groups_left_out 0",
+            "millpond_group_partitions_left_out 0",
+        ],
+    );
+    // There is room for the sum of one more, and for nothing of the next.
+    commit(&mut connection, "second", "read", &[(0, 0), (1, 0)]);
+    assert_shows(&node, &[r#"millpond_group_lag{group="second"} 6"#]);
+    commit(&mut connection, "third", "read", &[(0, 0)]);
+    connection.produce("read", 0, batch_of(ANONYMOUS, &["d"], now_ms()));
+    assert_shows(
+        &node,
+        &[
+            r#"millpond_group_lag{group="first"} 3"#,
+            r#"millpond_group_partition_lag{group="first",partition="0",topic="read"} 3"#,
+            r#"millpond_group_lag{group="second"} 7"#,
+            "millpond_groups_left_out 1",
+            "millpond_group_partitions_left_out 3",
+        ],
+    );
+    let (_, text) = http::get(node.http(), "/metrics");
+    for hidden in [r#"_lag{group="second",partition="#, r#"group="third""#] {
+        assert!(!text.contains(hidden), "{text}");
+    }
 }
 
 #[test]

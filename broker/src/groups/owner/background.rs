@@ -47,6 +47,7 @@ impl Owner {
         match loaded {
             Ok(Loaded { replay, end, log_bytes }) => {
                 let shard = Shard::new(replay, self.terms, self.cluster.image(), at);
+                self.tally.set(Arc::clone(shard.tally())).expect("groups are loaded once");
                 let partition = &self.partition.name.partition;
                 tracing::debug!(%partition, groups = shard.len(), log_bytes, "groups are loaded");
                 *state = State::Serving(Box::new(Serving {

@@ -102,6 +102,7 @@ impl Bed {
             metadata: Arc::from(""),
             committed_at: self.at.wall_ms,
             expires_at: None,
+            topic_id: None,
         };
         self.store(vec![GroupRecord::Offset(key, Some(value))]);
     }

@@ -14,7 +14,8 @@ pub(crate) static OFFSET_COMMIT: Struct = Struct::new(&[
     structs!("topics", m::offset_commit_request::OffsetCommitRequestTopic, OFFSET_COMMIT_TOPIC),
 ]);
 static OFFSET_COMMIT_TOPIC: Struct = Struct::new(&[
-    text("name"),
+    text("name").until(9),
+    uuid("topic_id").since(10),
     structs!(
         "partitions",
         m::offset_commit_request::OffsetCommitRequestPartition,
@@ -37,8 +38,11 @@ pub(crate) static OFFSET_FETCH: Struct = Struct::new(&[
         .since(8),
     int8("require_stable").since(7),
 ]);
-static OFFSET_FETCH_TOPIC: Struct =
-    Struct::new(&[text("name"), array::<i32>("partition_indexes", Element::Fixed(4))]);
+static OFFSET_FETCH_TOPIC: Struct = Struct::new(&[
+    text("name").until(9),
+    uuid("topic_id").since(10),
+    array::<i32>("partition_indexes", Element::Fixed(4)),
+]);
 static OFFSET_FETCH_GROUP: Struct = Struct::new(&[
     text("group_id"),
     text("member_id").since(9).nullable(),

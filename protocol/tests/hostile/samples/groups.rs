@@ -5,6 +5,10 @@ use kafka_protocol::messages as m;
 
 use super::{Fill, put, text, topic};
 
+/// Fifteen letters: with their length they are the sixteen bytes of an id, which stands where the name
+/// did from version 10 of OffsetCommit and OffsetFetch on.
+const NAME: &str = "fifteen-letters";
+
 sample!(offset_commit, OffsetCommitRequest, |it, version| {
     use m::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
     let partition = |metadata: Option<&str>| {
@@ -15,7 +19,7 @@ sample!(offset_commit, OffsetCommitRequest, |it, version| {
         if version >= 6 { partition.with_committed_leader_epoch(3) } else { partition }
     };
     let one = OffsetCommitRequestTopic::default()
-        .with_name(topic("topic"))
+        .with_name(topic(NAME))
         .with_partitions(vec![partition(Some("note")), partition(None)]);
     it.group_id = text("group").into();
     it.generation_id_or_member_epoch = 4;
@@ -35,7 +39,7 @@ sample!(offset_fetch, OffsetFetchRequest, |it, version| {
     };
     if version >= 8 {
         let one = OffsetFetchRequestTopics::default()
-            .with_name(topic("topic"))
+            .with_name(topic(NAME))
             .with_partition_indexes(vec![0, 1]);
         let group = OffsetFetchRequestGroup::default()
             .with_group_id(text("group").into())
