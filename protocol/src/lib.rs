@@ -14,6 +14,7 @@ pub mod fetch_response;
 pub mod group_record;
 pub mod guard;
 mod newer;
+mod older;
 pub mod produce_response;
 pub mod record;
 pub mod request;

@@ -15,7 +15,7 @@ use kafka_protocol::protocol::{Decodable, StrBytes};
 
 use crate::api::{self, API_VERSIONS, ApiSpec};
 use crate::guard::{self, GuardError};
-use crate::newer;
+use crate::{newer, older};
 
 /// Bytes of the header up to and including the length of the client id.
 const HEADER_FIXED_BYTES: usize = 10;
@@ -169,7 +169,12 @@ pub fn decode(frame: Bytes) -> Result<Decoded, RequestError> {
         return Ok(Decoded::ApiVersionsTooNew(header));
     }
     if !spec.decodes(api_version) {
-        return Err(RequestError::UnsupportedVersion { api_key, version: api_version });
+        let unsupported = RequestError::UnsupportedVersion { api_key, version: api_version };
+        let request = older::decode(api_key, api_version, &rest).ok_or(unsupported)?;
+        return request.map(|request| Decoded::Request(header, request)).map_err(|error| {
+            let flaw = RequestFlaw::Content(error.to_string());
+            RequestError::Malformed { api_key, version: api_version, flaw }
+        });
     }
     match decode_rest(spec, api_version, rest) {
         Ok(request) => Ok(Decoded::Request(header, request)),

@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages as m;
 use kafka_protocol::protocol::Encodable;
 
-use crate::{api, newer};
+use crate::{api, newer, older};
 
 /// A response of an API that this broker serves. Fetch with records goes through
 /// [`crate::fetch_response`] instead.
@@ -70,7 +70,8 @@ impl Response {
     /// [`EncodeError`] if a field does not exist in `api_version`.
     pub fn encode(&self, correlation_id: i32, api_version: i16) -> Result<Bytes, EncodeError> {
         let head = Head { correlation_id, api_version };
-        if let Some((api_key, body)) = newer::encode(self, api_version) {
+        let by_hand = newer::encode(self, api_version).or_else(|| older::encode(self, api_version));
+        if let Some((api_key, body)) = by_hand {
             return head.frame_body(api_key, &body);
         }
         match self {

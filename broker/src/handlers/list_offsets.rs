@@ -182,7 +182,9 @@ impl Lookup {
 /// Behaviour 38: a question that is younger than the request's version, or that nobody knows.
 const fn check_version(timestamp: i64, api_version: i16) -> Result<(), ErrorCode> {
     let since = match timestamp {
-        0.. | LATEST | EARLIEST => return Ok(()),
+        LATEST | EARLIEST => return Ok(()),
+        // Version 0 means something else by a time, which nobody asks for.
+        0.. => 1,
         MAX_TIMESTAMP => MAX_TIMESTAMP_SINCE,
         EARLIEST_LOCAL => EARLIEST_LOCAL_SINCE,
         LATEST_TIERED => LATEST_TIERED_SINCE,
