@@ -205,16 +205,18 @@ impl ClassicGroup {
         self.protocol_type.as_deref() == Some(CONSUMERS)
     }
 
-    /// Whether its members may read `topic`: also while that cannot be known.
+    /// Whether its members read `topic`; also while that cannot be known: before consumers have agreed on
+    /// a protocol, if one of them cannot be understood, and of members that are no consumers.
     pub(crate) fn is_subscribed(&self, topic: &str) -> bool {
-        if self.phase != Phase::Stable || !self.is_of_consumers() {
-            return self.phase != Phase::Empty;
+        if self.members.is_empty() {
+            return false;
         }
-        let protocol = self.protocol.as_deref();
+        let Some(protocol) = self.protocol.as_deref().filter(|_| self.is_of_consumers()) else {
+            return true;
+        };
         self.members.values().any(|member| {
-            let subscription = Subscription::decode(&member.subscription(protocol));
-            // What cannot be read may name any topic.
-            subscription.map_or(true, |it| it.topics.iter().any(|name| **name == *topic))
+            Subscription::decode(&member.subscription(Some(protocol)))
+                .map_or(true, |wanted| wanted.topics.iter().any(|name| **name == *topic))
         })
     }
 

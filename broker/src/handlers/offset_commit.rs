@@ -161,11 +161,17 @@ fn check<'a>(
     if usize::try_from(partition.partition_index).map_or(true, |index| index >= partitions) {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
-    let metadata = partition.committed_metadata.as_ref().map_or(0, |text| text.len());
-    if metadata > metadata_bytes_max {
+    let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
+    if is_longer(metadata, metadata_bytes_max) {
         return Err(ErrorCode::OffsetMetadataTooLarge);
     }
     Ok(topic)
+}
+
+/// Kafka's limit is said to be of bytes, and counts what Java calls the length of a text: units of
+/// UTF-16, of which there are never more than bytes of UTF-8.
+fn is_longer(text: &str, units_max: usize) -> bool {
+    text.len() > units_max && text.encode_utf16().count() > units_max
 }
 
 fn committed(
