@@ -8,10 +8,18 @@ pub const OFFSET_OUT_OF_RANGE: i16 = 1;
 pub const CORRUPT_MESSAGE: i16 = 2;
 /// No such topic or partition here.
 pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
-/// Larger than the topic takes.
-pub const MESSAGE_TOO_LARGE: i16 = 10;
 /// The broker may or may not have done it; it did not know in time.
 pub const REQUEST_TIMED_OUT: i16 = 7;
+/// Larger than the topic takes.
+pub const MESSAGE_TOO_LARGE: i16 = 10;
+/// A commit's text is longer than the broker keeps.
+pub const OFFSET_METADATA_TOO_LARGE: i16 = 12;
+/// The coordinator reads its state.
+pub const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
+/// There is no coordinator now.
+pub const COORDINATOR_NOT_AVAILABLE: i16 = 15;
+/// This broker does not coordinate that.
+pub const NOT_COORDINATOR: i16 = 16;
 /// Not a legal topic name.
 pub const INVALID_TOPIC: i16 = 17;
 /// Larger than a segment.
@@ -22,16 +30,18 @@ pub const NOT_ENOUGH_REPLICAS: i16 = 19;
 pub const INVALID_REQUIRED_ACKS: i16 = 21;
 /// The member's generation is over.
 pub const ILLEGAL_GENERATION: i16 = 22;
+/// The members have no protocol in common, or none of the group's type.
+pub const INCONSISTENT_GROUP_PROTOCOL: i16 = 23;
+/// Not a group's id.
+pub const INVALID_GROUP_ID: i16 = 24;
 /// The group has no such member.
 pub const UNKNOWN_MEMBER_ID: i16 = 25;
+/// Shorter or longer than the broker takes.
+pub const INVALID_SESSION_TIMEOUT: i16 = 26;
 /// Members must join again.
 pub const REBALANCE_IN_PROGRESS: i16 = 27;
 /// A timestamp beyond what the topic takes.
 pub const INVALID_TIMESTAMP: i16 = 32;
-/// The group is at another generation.
-pub const ILLEGAL_GENERATION: i16 = 22;
-/// The member shall join again.
-pub const REBALANCE_IN_PROGRESS: i16 = 27;
 /// This version of the request is not served.
 pub const UNSUPPORTED_VERSION: i16 = 35;
 /// The topic exists.
@@ -54,6 +64,10 @@ pub const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
 pub const INVALID_PRODUCER_EPOCH: i16 = 47;
 /// The disk does not take it, now or for good.
 pub const KAFKA_STORAGE_ERROR: i16 = 56;
+/// The group has members.
+pub const NON_EMPTY_GROUP: i16 = 68;
+/// There is no such group.
+pub const GROUP_ID_NOT_FOUND: i16 = 69;
 /// No such fetch session.
 pub const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
 /// The fetch session is at another epoch.
@@ -66,16 +80,16 @@ pub const FENCED_LEADER_EPOCH: i16 = 74;
 pub const UNKNOWN_LEADER_EPOCH: i16 = 75;
 /// The codec is not allowed in this version.
 pub const UNSUPPORTED_COMPRESSION_TYPE: i16 = 76;
-/// A member must join again with the id that this answer gives it.
+/// Join again with the id that this answer gives.
 pub const MEMBER_ID_REQUIRED: i16 = 79;
-/// The preferred leader leads already.
-pub const ELECTION_NOT_NEEDED: i16 = 84;
-/// A record breaks a rule.
-pub const INVALID_RECORD: i16 = 87;
-/// No such group.
-pub const GROUP_ID_NOT_FOUND: i16 = 69;
 /// Another member has the static id now.
 pub const FENCED_INSTANCE_ID: i16 = 82;
+/// The preferred leader leads already.
+pub const ELECTION_NOT_NEEDED: i16 = 84;
+/// A member of the group is subscribed to the topic.
+pub const GROUP_SUBSCRIBED_TO_TOPIC: i16 = 86;
+/// A record breaks a rule.
+pub const INVALID_RECORD: i16 = 87;
 /// Too early: the client must wait.
 pub const THROTTLING_QUOTA_EXCEEDED: i16 = 89;
 /// A feature cannot have this level.
@@ -96,9 +110,9 @@ pub const UNRELEASED_INSTANCE_ID: i16 = 111;
 pub const UNSUPPORTED_ASSIGNOR: i16 = 112;
 /// A commit or fetch at another member epoch than the present one.
 pub const STALE_MEMBER_EPOCH: i16 = 113;
-/// Not a regular expression of RE2's dialect.
-pub const INVALID_REGULAR_EXPRESSION: i16 = 128;
 /// What the client was asked to push has changed.
 pub const UNKNOWN_SUBSCRIPTION_ID: i16 = 117;
 /// More metrics than the broker takes.
 pub const TELEMETRY_TOO_LARGE: i16 = 118;
+/// Not a regular expression of RE2's dialect.
+pub const INVALID_REGULAR_EXPRESSION: i16 = 128;

@@ -15,6 +15,7 @@ pub mod group_calls;
 pub mod history;
 pub mod http;
 pub mod load;
+pub mod member;
 pub mod node;
 pub mod process;
 pub mod program;

@@ -4,7 +4,7 @@
 use crate::node::Node;
 use crate::wire::Connection;
 use std::env;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use uuid::Uuid;
 
 /// Names a broker that runs already, for the tests that can be pointed at any.
@@ -22,9 +22,15 @@ pub enum Target {
 impl Target {
     /// The other broker if one is named, else a node of our own.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with more arguments for a node of our own; the other has been started with what it
+    /// needs.
+    pub fn start_with(arguments: &[&str]) -> Self {
         match env::var(BOOTSTRAP) {
             Ok(address) => Self::Other(address.parse().expect("HOST:PORT with a numeric host")),
-            Err(_) => Self::Own(Box::new(Node::start())),
+            Err(_) => Self::Own(Box::new(Node::start_with(arguments))),
         }
     }
 
@@ -45,6 +51,12 @@ impl Target {
     pub fn connect(&self) -> Connection {
         Connection::open(self.kafka())
     }
+}
+
+/// A port that nobody listens on, for programs that must be told one.
+pub fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    free.local_addr().expect("bound").port()
 }
 
 /// A topic name that no other test uses.
