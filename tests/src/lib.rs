@@ -9,6 +9,7 @@ pub mod calls;
 pub mod codes;
 pub mod compare;
 pub mod configs;
+pub mod consumer;
 pub mod deadline;
 pub mod fixture;
 pub mod group_calls;

@@ -117,6 +117,11 @@ impl Running {
     pub fn spawn(command: &mut Command) -> Self {
         Self(command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}")))
     }
+
+    /// The process, to talk to it.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.0
+    }
 }
 
 impl Drop for Running {

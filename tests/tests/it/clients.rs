@@ -45,9 +45,15 @@ fn franz_go() {
     check(&mut Command::new(clients().join("bin/franz-go/check")), "delete topic");
 }
 
+/// What a topic browser asks for, from the list of topics to the last messages.
+#[test]
+fn topic_browser() {
+    check(&mut Command::new(clients().join("bin/franz-go/browse")), "delete topic");
+}
+
 #[test]
 fn sarama() {
-    check(&mut Command::new(clients().join("bin/sarama/sarama")), "delete topic");
+    check(&mut Command::new(clients().join("bin/sarama/check")), "delete topic");
 }
 
 /// kafkajs has no consumer without a group, so kcat reads back what it produced.

@@ -3,11 +3,13 @@
 
 mod admin;
 mod admin_tools;
+mod burrow;
 mod clients;
 mod cluster_admin;
 mod configs;
 mod connection;
 mod consumer_groups;
+mod consumers;
 mod crash;
 mod disk_full;
 mod fetch;
@@ -23,9 +25,11 @@ mod load;
 mod metadata;
 mod observe;
 mod offsets;
+mod pipelines;
 mod produce;
 mod retention;
 mod shipper;
 mod telemetry;
+mod tool_groups;
 mod tools;
 mod versions;
