@@ -29,6 +29,13 @@ compat:
     cargo build --release --locked --bin millpond
     cargo test --release --locked -p millpond-tests --test it -- clients tools shipper
 
+# A suite that a client's authors wrote, compared with its table: `just suite kgo`, `just suite kgo --kafka --write`.
+suite *arguments:
+    tests/compat/install
+    tests/suites/install
+    cargo build --release --locked --workspace --bins
+    target/release/suites "$@"
+
 # The black-box tests of one theme against Apache Kafka, which is what they are proven with.
 against-kafka theme port="19092":
     MILLPOND_TEST_BOOTSTRAP=127.0.0.1:{{port}} cargo test --release -p millpond-tests --test it -- {{theme}}

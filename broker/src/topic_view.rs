@@ -57,8 +57,10 @@ impl Viewer<'_> {
         if leader == Some(self.broker_id) {
             match self.partitions.get(topic.id, partition.partition) {
                 Ok(local) => view.leader_epoch = local.replica.leadership().leader_epoch,
-                // Just created: clients ask again and find it open.
-                Err(LookupError::Unknown) => view.without_leader(ErrorCode::LeaderNotAvailable),
+                // Just created. Kafka names the leader before its log is open, too: requests until
+                // then are answered NOT_LEADER_OR_FOLLOWER, which all clients retry, while some
+                // (kafka-go) take a partition without a leader for a failure.
+                Err(LookupError::Unknown) => {}
                 Err(LookupError::Offline(_)) => {
                     view.without_leader(ErrorCode::LeaderNotAvailable);
                     view.isr = &[];

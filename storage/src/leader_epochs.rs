@@ -48,6 +48,11 @@ impl LeaderEpochs {
         self.rows.last().map(|row| row.leader_epoch)
     }
 
+    /// The oldest epoch, which holds the start of the log.
+    pub(crate) fn earliest(&self) -> Option<LeaderEpoch> {
+        self.rows.first().map(|row| row.leader_epoch)
+    }
+
     /// Kafka's `endOffsetFor`: the largest epoch up to `wanted` and where the next one starts; below
     /// the first known epoch, `wanted` itself and where the first one starts.
     pub(crate) fn end_of(

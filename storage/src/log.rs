@@ -345,6 +345,12 @@ impl Log {
         state.leader_epochs.end_of(epoch, state.pointers.log_end_offset)
     }
 
+    /// The epoch in which the log starts.
+    #[must_use]
+    pub fn earliest_epoch(&self) -> Option<LeaderEpoch> {
+        self.state.lock().leader_epochs.earliest()
+    }
+
     /// The newest epoch in the log.
     #[must_use]
     pub fn latest_epoch(&self) -> Option<LeaderEpoch> {

@@ -20,5 +20,6 @@ pub mod member;
 pub mod node;
 pub mod process;
 pub mod program;
+pub mod suites;
 pub mod target;
 pub mod wire;

@@ -123,7 +123,10 @@ impl Lookup {
             LATEST => Ok(Found::end(end, partition.replica.leadership().leader_epoch)),
             // Nothing is tiered: the local log is the whole log.
             EARLIEST | EARLIEST_LOCAL => {
-                Ok(Found::end(pointers.log_start_offset, LeaderEpoch::NONE))
+                // A log that never had a record starts in the epoch that will write the first.
+                let current = partition.replica.leadership().leader_epoch;
+                let leader_epoch = partition.replica.log().earliest_epoch().unwrap_or(current);
+                Ok(Found::end(pointers.log_start_offset, leader_epoch))
             }
             LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok(Found::NOTHING),
             time => self.search(partition, time, end).await,
@@ -217,6 +220,15 @@ mod tests {
         api_version: i16,
         wanted: &[(&str, i32, i64)],
     ) -> Vec<(i16, i64, i64)> {
+        let told = list_all(node, api_version, wanted).await;
+        told.iter().map(|told| (told.error_code, told.timestamp, told.offset)).collect()
+    }
+
+    async fn list_all(
+        node: &TestNode,
+        api_version: i16,
+        wanted: &[(&str, i32, i64)],
+    ) -> Vec<ListOffsetsPartitionResponse> {
         use kafka_protocol::messages::list_offsets_request::ListOffsetsTopic;
         let topics = wanted.iter().map(|(topic, partition, timestamp)| {
             let partition = ListOffsetsPartition::default()
@@ -229,8 +241,18 @@ mod tests {
         let reply = finish(work).await;
         assert_encodes(&reply, api_version);
         let Reply::Message(Response::ListOffsets(response)) = reply else { panic!("{reply:?}") };
-        let told = response.topics.iter().flat_map(|topic| &topic.partitions);
-        told.map(|told| (told.error_code, told.timestamp, told.offset)).collect()
+        response.topics.into_iter().flat_map(|topic| topic.partitions).collect()
+    }
+
+    /// The start of a log came without its leader epoch, by which consumers tell that a log was cut.
+    #[tokio::test]
+    async fn both_ends_tell_their_leader_epoch() {
+        let node = TestNode::new(&[("t", 2, &[])]).await;
+        node.produce("t", 0, batch(&["a"])).await;
+        for (partition, timestamp) in [(0, EARLIEST), (0, LATEST), (1, EARLIEST), (1, LATEST)] {
+            let told = list_all(&node, 9, &[("t", partition, timestamp)]).await;
+            assert_eq!(told[0].leader_epoch, 0, "partition {partition}, {timestamp}");
+        }
     }
 
     #[tokio::test]

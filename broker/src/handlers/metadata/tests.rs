@@ -1,7 +1,7 @@
 //! Behaviours 8 to 12 in this process.
 
 use super::*;
-use crate::test_node::{TestNode, assert_encodes, finish, name};
+use crate::test_node::{TestNode, assert_encodes, batch, finish, name};
 
 const APPEARS_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -57,6 +57,20 @@ async fn a_partition_shows_its_leader_and_replicas() {
     assert_eq!((partition.leader_id.0, partition.leader_epoch), (1, 0));
     assert_eq!((partition.replica_nodes.len(), partition.isr_nodes.len()), (1, 1));
     assert!(partition.offline_replicas.is_empty());
+}
+
+/// A partition whose log was not open yet was shown without a leader, which kafka-go takes for a
+/// failure of its write. Kafka names the leader at once, and has clients come back to it.
+#[tokio::test]
+async fn a_partition_has_its_leader_before_its_log_is_open() {
+    let node = TestNode::new(&[("t", 1, &[])]).await;
+    let log = node.partition("t", 0).name.clone();
+    node.broker.partitions.delete(&log);
+    let response = ask(&node, 9, by_name(&["t"])).await;
+    let partition = &response.topics[0].partitions[0];
+    assert_eq!((partition.error_code, partition.leader_id.0), (0, 1));
+    assert_eq!(partition.leader_epoch, -1, "known once the log is open");
+    assert_eq!(node.produce("t", 0, batch(&["a"])).await.error_code, 6, "retried by clients");
 }
 
 #[tokio::test]
