@@ -149,9 +149,8 @@ pub(crate) fn downgrade(
     effects.records.push(GroupRecord::ClassicGroup(Arc::clone(name), Some(generation)));
     for (member_id, member) in all() {
         let protocols = classic_of(member).protocols.into_iter();
-        if let Some(of_classic) = classic.members.get_mut(member_id) {
-            of_classic.protocols = protocols.map(|it| (it.name, it.metadata)).collect();
-        }
+        let protocols = protocols.map(|it| (it.name, it.metadata)).collect();
+        classic.set_protocols(member_id, protocols);
     }
     if group.has_lost_members || group.phase() != ConsumerPhase::Stable {
         classic.prepare_rebalance(around.at, around.classic, effects);

@@ -154,6 +154,19 @@ impl ClassicGroup {
         self.complete_join_if_all_joined(at, effects);
     }
 
+    /// A member offers other protocols from now on; the only way to change them, since they are counted.
+    pub(in crate::groups) fn set_protocols(
+        &mut self,
+        member_id: &str,
+        protocols: Vec<(Arc<str>, Bytes)>,
+    ) {
+        if let Some(member) = self.members.get_mut(member_id) {
+            self.offers.remove(&member.protocols);
+            self.offers.add(&protocols);
+            member.protocols = protocols;
+        }
+    }
+
     fn update(&mut self, member_id: &Arc<str>, request: &JoinRequest, effects: &mut Effects) {
         let member = self.members.get_mut(member_id).expect("the caller has found it");
         self.offers.remove(&member.protocols);
