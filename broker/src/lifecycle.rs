@@ -210,14 +210,7 @@ async fn start_on(
     };
     followers.tell(&broker.cluster.image());
     background.spawn(followers.follow(broker.cluster.images()));
-    let mut listeners = Vec::with_capacity(ports.len());
-    for (port, listener) in ports {
-        let address = port.address;
-        server
-            .accept_from(port, Arc::clone(&listener))
-            .map_err(|cause| bind_error(&listener.name, address, cause))?;
-        listeners.push((address, listener));
-    }
+    let listeners = accept_from_all(&mut server, ports)?;
     health.observe(Observed {
         broker: Arc::clone(&broker),
         connections,
@@ -226,6 +219,21 @@ async fn start_on(
     });
     health.enter(Phase::Serving);
     Ok(Running { broker, data_dir, health, server, background, listeners, http: http_address })
+}
+
+fn accept_from_all(
+    server: &mut Server,
+    ports: Vec<(BoundPort, Arc<Listener>)>,
+) -> Result<Vec<(SocketAddr, Arc<Listener>)>, StartError> {
+    let mut listeners = Vec::with_capacity(ports.len());
+    for (port, listener) in ports {
+        let address = port.address;
+        server
+            .accept_from(port, Arc::clone(&listener))
+            .map_err(|cause| bind_error(&listener.name, address, cause))?;
+        listeners.push((address, listener));
+    }
+    Ok(listeners)
 }
 
 fn groups(

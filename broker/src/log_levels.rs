@@ -68,7 +68,8 @@ impl LogLevels {
                 Some((target, level)) => (target == logger).then_some(level),
                 None => (logger == ROOT).then_some(directive),
             });
-            levels.filter_map(in_kafkas_words).last()
+            // Of directives for the same target the last one counts.
+            levels.rev().find_map(in_kafkas_words)
         };
         let of = |logger| {
             changed.get(logger).copied().and_then(in_kafkas_words).or_else(|| given(logger))

@@ -200,7 +200,8 @@ impl Member {
             generation_id: -1,
             protocol_name: None,
         };
-        member.connection.find_coordinator(&member.group().to_owned());
+        let group = member.group().to_owned();
+        member.connection.find_coordinator(&group);
         if member.join.group_instance_id.is_none() && member.join.member_id.is_empty() {
             let answer = member.connection.call(JOIN, &member.join);
             assert_eq!(answer.error_code, codes::MEMBER_ID_REQUIRED, "a first JoinGroup");

@@ -13,7 +13,7 @@ const ATTEMPTS: u32 = 3;
 
 fn check(name: &str) {
     let plan = Plan {
-        suite: Suite::named(name).unwrap(),
+        suite: Suite::named(name).expect("a suite of that name"),
         system: System::Millpond,
         units: vec![],
         quick: true,

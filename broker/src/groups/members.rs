@@ -15,6 +15,10 @@ use super::migration;
 
 /// The members of one group.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most groups are classic: a box would cost each one more"
+)]
 pub(crate) enum Members {
     /// They assign partitions themselves.
     Classic(ClassicGroup),

@@ -182,7 +182,8 @@ mod tests {
             }
         }
         for (session, heartbeat) in SESSIONS {
-            (known_group(session), known_group(heartbeat));
+            known_group(session);
+            known_group(heartbeat);
         }
     }
 

@@ -71,7 +71,7 @@ impl AllSeries {
     /// Prometheus' text format: names sorted, and of each name its labels.
     pub(super) fn render(&self) -> String {
         let mut all: Vec<_> = self.by_client.values().flatten().collect();
-        all.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+        all.sort_unstable_by_key(|(series, _)| *series);
         let mut text = String::new();
         let mut last = "";
         for ((name, labels), (kind, value)) in all {

@@ -20,6 +20,9 @@ fn assert_works(address: SocketAddr, group: &str, topic: &str) {
     assert_eq!(members[0].connection().committed(group, topic, 0).committed_offset, 42);
 }
 
+/// What a member of a group does before it vanishes.
+type Step = fn(SocketAddr, &str);
+
 /// A member whose connection ends, at each step of its life; the group goes on without it.
 #[test]
 fn members_that_vanish() {
@@ -27,7 +30,7 @@ fn members_that_vanish() {
     let topic = unique_topic("vanish");
     target.connect().create_topic(&topic, 1, &[]);
     let address = target.kafka();
-    let steps: [(&str, fn(SocketAddr, &str)); 5] = [
+    let steps: [(&str, Step); 5] = [
         ("with an id", |address, group| drop(Member::new(address, group))),
         ("while it joins", |address, group| Member::new(address, group).send_join()),
         ("joined, the leader", |address, group| {
