@@ -1,5 +1,5 @@
 //! The rows of the comparison: what is run, and what must be reached. The place to add a row; those of
-//! consumer groups stand in [`groups`].
+//! consumer groups stand in `groups`.
 //!
 //! Loads are words for the program `load`; the broker's address and process, the topic and the limits
 //! are added by [`crate::compare::runner`].
