@@ -147,7 +147,7 @@ impl Run<'_> {
     fn once(&self, unit: &str, log: &str, time_max: Duration) -> Result<(Outcome, String)> {
         let Plan { suite, interrupt, .. } = self.plan;
         let log = self.logs.join(log);
-        let folder = TempDir::with_prefix_in("unit-", target())?;
+        let folder = TempDir::with_prefix_in("unit-", suite.folders())?;
         let command = suite.command(unit, folder.path(), interrupt)?;
         let mut program = Program::start(command, &log, interrupt)?;
         let deadline = Deadline::after(time_max);

@@ -109,14 +109,6 @@ pub const SUITES: &[Suite] = &[
         test_max: LIBRDKAFKA_MAX,
     },
     Suite {
-        name: "librdkafka-consumer",
-        kind: Kind::Librdkafka(&[]),
-        environment: &[("TEST_CONSUMER_GROUP_PROTOCOL", "consumer")],
-        host: "127.0.0.1",
-        settings: LIBRDKAFKA,
-        test_max: LIBRDKAFKA_MAX,
-    },
-    Suite {
         name: "librdkafka-noautocreate",
         kind: Kind::Librdkafka(&["-s", "noautocreate"]),
         environment: &[],
@@ -190,6 +182,14 @@ impl Suite {
                 let number = test.split('_').next().unwrap_or(test);
                 format!("{number} {subtest}").trim_end().to_owned()
             }
+        }
+    }
+
+    /// Where the folder of a unit is made: librdkafka's tests read sources beside theirs.
+    pub fn folders(&self) -> PathBuf {
+        match self.kind {
+            Kind::Go(_) => target(),
+            Kind::Librdkafka(_) => tree(),
         }
     }
 
