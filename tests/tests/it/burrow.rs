@@ -98,7 +98,13 @@ fn start(node: &Node, scratch: &Path) -> ([Running; 2], SocketAddr) {
     keeper.stdin(Stdio::null()).stdout(log("zookeeper.out")).stderr(log("zookeeper.err"));
     let keeper = Running::spawn(&mut keeper);
     let zookeeper = SocketAddr::from(([127, 0, 0, 1], zookeeper));
-    eventually("ZooKeeper accepts", || Connection::try_open(zookeeper).ok());
+    // It accepts before it serves, and who comes between the two waits for long.
+    eventually("ZooKeeper serves", || {
+        let mut connection = Connection::try_open(zookeeper).ok()?;
+        connection.send_bytes(b"srvr");
+        let answer = String::from_utf8_lossy(&connection.receive_to_end()).into_owned();
+        answer.contains("Mode: ").then_some(())
+    });
 
     write("burrow.toml");
     let mut burrow = Command::new("Burrow");

@@ -55,13 +55,18 @@ impl Topic {
 
     /// Waits until this member has got, and committed, all that was produced.
     fn wait_for_end(&self, family: &Family, member: &Consumer) {
+        self.wait_for_end_of(&all(), family, member);
+    }
+
+    /// The same for some of the partitions.
+    fn wait_for_end_of(&self, partitions: &BTreeSet<i32>, family: &Family, member: &Consumer) {
         member.wait("it gets and commits all", |told| {
-            let committed = told.committed.values().filter(|&&offset| offset == self.end_offset);
-            let is_end = |&&(_, offset): &&(i32, i64)| offset == self.end_offset - 1;
-            let got: BTreeSet<_> = told.got.iter().map(|got| (got.partition, got.offset)).collect();
-            let partitions = usize::try_from(PARTITIONS).expect("few");
-            got.iter().filter(is_end).count() == partitions
-                && (!family.tells_commits || committed.count() == partitions)
+            partitions.iter().all(|&partition| {
+                let is_last = |&offset: &i64| offset == self.end_offset - 1;
+                let committed = told.committed.get(&partition) == Some(&self.end_offset);
+                told.offsets(partition).last().is_some_and(is_last)
+                    && (!family.tells_commits || committed)
+            })
         });
     }
 }
@@ -96,16 +101,12 @@ fn share_and_resume(family: &Family) {
     assert!(!first_owns.is_empty());
     topic.produce(50);
     for (member, owned) in [(&first, &first_owns), (&second, &second_owns)] {
-        member.wait("each gets what is its own", |told| {
-            owned.iter().all(|&partition| told.offsets(partition).contains(&(topic.end_offset - 1)))
-        });
+        topic.wait_for_end_of(owned, family, member);
     }
     let of_second = second.leave();
     first.wait("the first has all again", |told| told.assigned == all());
     topic.produce(10);
-    first.wait("it goes on", |told| {
-        all().iter().all(|&partition| told.offsets(partition).contains(&(topic.end_offset - 1)))
-    });
+    topic.wait_for_end_of(&all(), family, &first);
     let of_first = first.leave();
     for partition in all() {
         let mut offsets = [of_first.offsets(partition), of_second.offsets(partition)].concat();
