@@ -65,7 +65,7 @@ pub struct ClassicProtocol {
     pub metadata: Bytes,
 }
 
-/// See [`GroupRecord::TargetEpoch`].
+/// See [`GroupRecord::TargetEpoch`](super::GroupRecord::TargetEpoch).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TargetEpoch {
     /// The group epoch that the target is for.
@@ -101,7 +101,7 @@ pub struct OwnedPartition {
     pub since_epoch: i32,
 }
 
-/// See [`GroupRecord::Current`].
+/// See [`GroupRecord::Current`](super::GroupRecord::Current).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurrentAssignment {
     /// The epoch that the member must send.
@@ -116,7 +116,7 @@ pub struct CurrentAssignment {
     pub pending_revocation: Vec<OwnedPartitions>,
 }
 
-/// See [`GroupRecord::Regex`].
+/// See [`GroupRecord::Regex`](super::GroupRecord::Regex).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedRegex {
     /// The topics that match.
