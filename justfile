@@ -35,6 +35,9 @@ suite *arguments:
     tests/suites/install
     cargo build --release --locked --workspace --bins
     target/release/suites "$@"
+# Apache Kafka's command-line tools, compared with what is kept of them; `kafka` keeps it anew.
+tools broker="millpond":
+    tests/suites/tools/run {{broker}}
 
 # The black-box tests of one theme against Apache Kafka, which is what they are proven with.
 against-kafka theme port="19092":

@@ -193,6 +193,7 @@ fn large_subscriptions_and_assignments() {
     let joining = |group: &str, metadata: Bytes| {
         // Not a consumer's, which would have to be parsed.
         join_request(group, "")
+            .with_session_timeout_ms(600_000)
             .with_protocol_type(text("connect"))
             .with_protocols(vec![protocol("large", metadata)])
     };
