@@ -5,7 +5,7 @@
 //! value  ├ i16 version ┼ fields of that version ──────┤   none: forget what the key names
 //!
 //! type  key                             value, by the version that is written
-//!  0,1  group, topic, partition       4,1  a committed offset; 1 with an expiry (0 to 4 are read)
+//!  0,1  group, topic, partition       3    a committed offset; 1 with an expiry, 4 with the topic's id (0 to 4 are read)
 //!    2  group                           3  a classic group's generation (0 to 4 are read)
 //!    3  group                           0  a consumer group's epoch (KIP-848)
 //!    5  group, member                   0  what a member has told
@@ -15,7 +15,7 @@
 //!   16  group, regular expression       0  the topics that it matches
 //! ```
 //! Types that are not listed (share groups, streams groups, what Kafka 4.1 no longer writes) are left
-//! alone. The versions are those that Kafka 4.3 writes; 4 cannot be read by what came before KIP-915.
+//! alone. The versions are those that Kafka 4.3 writes, but for commits, of which it writes version 4.
 
 mod classic;
 mod consumer;

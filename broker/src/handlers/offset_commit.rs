@@ -110,11 +110,9 @@ fn records(
         let name = known.map_or_else(|_none| shared(""), |known| shared(known.name.as_str()));
         for (partition, verdict) in topic.partitions.iter().zip(&mut verdicts.partitions) {
             match check(known, partition, metadata_bytes_max) {
-                Ok(topic) => {
+                Ok(()) => {
                     let index = partition.partition_index;
-                    let topic_id = Some(topic.id.get());
-                    let value =
-                        CommittedOffset { topic_id, ..committed(partition, now_ms, expires_at) };
+                    let value = committed(partition, now_ms, expires_at);
                     let key = OffsetKey {
                         group: Arc::clone(&group),
                         topic: Arc::clone(&name),
@@ -151,13 +149,12 @@ fn find<'a>(
     resolve::topic(image, TopicRef::Name(name)).map(|topic| &**topic)
 }
 
-fn check<'a>(
-    topic: Result<&'a TopicImage, ErrorCode>,
+fn check(
+    topic: Result<&TopicImage, ErrorCode>,
     partition: &OffsetCommitRequestPartition,
     metadata_bytes_max: usize,
-) -> Result<&'a TopicImage, ErrorCode> {
-    let topic = topic?;
-    let partitions = topic.partitions.len();
+) -> Result<(), ErrorCode> {
+    let partitions = topic?.partitions.len();
     if usize::try_from(partition.partition_index).map_or(true, |index| index >= partitions) {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
@@ -165,7 +162,7 @@ fn check<'a>(
     if is_longer(metadata, metadata_bytes_max) {
         return Err(ErrorCode::OffsetMetadataTooLarge);
     }
-    Ok(topic)
+    Ok(())
 }
 
 /// Kafka's limit is said to be of bytes, and counts what Java calls the length of a text: units of
@@ -185,6 +182,8 @@ fn committed(
         metadata: shared(partition.committed_metadata.as_deref().unwrap_or_default()),
         committed_at,
         expires_at,
+        // Programs that read the log themselves cannot read a commit with it; and what is committed
+        // goes with its topic anyway.
         topic_id: None,
     }
 }

@@ -8,8 +8,11 @@ use uuid::Uuid;
 use super::{new_value, set_form, text};
 use crate::wire::{Form, Reader, WireError};
 
-/// The version that is written; flexible.
-const WRITTEN_VERSION: i16 = 4;
+/// The version that is written, unless the topic's id is known.
+const WRITTEN_VERSION: i16 = 3;
+/// The only version with the topic's id, and the only flexible one. Apache Kafka 4.3 writes it; programs
+/// that read the log themselves, such as the Burrow that Debian has, know nothing of it.
+const TOPIC_ID_VERSION: i16 = 4;
 /// The only version with an expiry, and without an epoch: as Kafka does it.
 const EXPIRING_VERSION: i16 = 1;
 /// Tag of the topic's id.
@@ -64,7 +67,11 @@ pub(super) fn encode_offset(value: &CommittedOffset) -> Vec<u8> {
         out.i64(expires_at);
         return out.into_bytes();
     }
-    let mut out = new_value(WRITTEN_VERSION, Form::Flexible);
+    let (version, form) = match value.topic_id {
+        Some(_) => (TOPIC_ID_VERSION, Form::Flexible),
+        None => (WRITTEN_VERSION, Form::Plain),
+    };
+    let mut out = new_value(version, form);
     out.i64(value.offset);
     out.i32(value.leader_epoch);
     out.string(&value.metadata);

@@ -83,7 +83,7 @@ fn formatters_read_commits_and_classic_groups() {
     delete(&node, "gone");
 
     let offsets = formatted(&node, "OffsetsMessageFormatter");
-    let commit = r#"{"group":"kept","topic":"read","partition":0}},"value":{"version":4,"data":{"offset":3,"#;
+    let commit = r#"{"group":"kept","topic":"read","partition":0}},"value":{"version":3,"data":{"offset":3,"#;
     assert_tells(&offsets, &[commit, r#""topicId":""#]);
     let tombstone = r#"{"group":"gone","topic":"read","partition":0}},"value":null}"#;
     assert_tells(&offsets, &[tombstone]);
@@ -105,7 +105,7 @@ fn the_dump_of_segments_reads_classic_groups() {
     let group = r#"key: {"type":"2","data":{"group":"static"}} payload: {"version":"3","data":"#;
     let assigned = r#""assignedPartitions":[{"topic":"read","partitions":[0]}]"#;
     assert_tells(&dump, &[group, r#""groupInstanceId":"till-1""#, assigned]);
-    let commit = r#"{"group":"static","topic":"read","partition":0}} payload: {"version":"4","data":{"offset":3,"#;
+    let commit = r#"{"group":"static","topic":"read","partition":0}} payload: {"version":"3","data":{"offset":3,"#;
     assert_tells(&dump, &[r#"key: {"type":"1","data":"#, commit]);
     assert!(!dump.contains("isvalid: false"), "{dump}");
 }
