@@ -26,6 +26,7 @@ pub(crate) mod replay;
 pub(crate) mod shard;
 mod snapshot;
 pub(crate) mod tally;
+pub(crate) mod times;
 
 pub(crate) use self::coordinator::Groups;
 

@@ -30,6 +30,7 @@ pub(crate) use self::join::JoinRequest;
 use self::offers::Offers;
 pub(crate) use self::sync::SyncRequest;
 use super::effects::{Effects, GroupError, Joined, JoinedMember, Ticket, Timer};
+use super::times::{Times, from_millis, to_millis};
 
 /// How far a group is. `Dead` is no state here: a group that is gone is not in its shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,13 +153,13 @@ impl ClassicGroup {
         group.leader = record.leader.clone();
         group.phase_since = record.state_since;
         for stored in &record.members {
-            let session_timeout = millis(stored.session_timeout_ms);
+            let session_timeout = from_millis(stored.session_timeout_ms);
             let protocol = group.protocol.clone().unwrap_or_default();
             let member = Member {
                 instance_id: stored.instance_id.clone(),
                 client_id: Arc::clone(&stored.client_id),
                 client_host: Arc::clone(&stored.client_host),
-                rebalance_timeout: millis(stored.rebalance_timeout_ms),
+                rebalance_timeout: from_millis(stored.rebalance_timeout_ms),
                 session_timeout,
                 protocols: vec![(protocol, stored.subscription.clone())],
                 assignment: stored.assignment.clone(),
@@ -480,23 +481,6 @@ impl ClassicGroup {
             assert!(self.leader.is_some() && self.protocol.is_some(), "a generation has both");
         }
     }
-}
-
-/// The two clocks at one moment.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Times {
-    /// For waits.
-    pub(crate) now: Instant,
-    /// For the log; milliseconds since 1970.
-    pub(crate) wall_ms: i64,
-}
-
-fn millis(milliseconds: i32) -> Duration {
-    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
-}
-
-pub(super) fn to_millis(duration: Duration) -> i32 {
-    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]

@@ -41,8 +41,9 @@ pub(crate) use self::request::{HeartbeatAnswer, HeartbeatRequest, ID_BYTES_MAX};
 use self::state::State;
 use self::timers::Deadlines;
 use super::assignor::Assignor;
-use super::classic::{Limits, Times};
+use super::classic::Limits;
 use super::effects::{Effects, GroupError};
+use super::times::Times;
 use crate::cluster::image::Image;
 
 /// What a member sends, and is answered, that leaves for good.

@@ -16,6 +16,7 @@ use super::consumer::{
     ConsumerGroup, ConsumerPhase, PROTOCOL_TYPE, Surroundings, encode_assignment, to_ids,
 };
 use super::effects::{Effects, GroupError};
+use super::times::to_millis;
 
 /// What a classic group goes on as in the consumer protocol. Whoever waits for the classic one's
 /// rebalance is still to be told to join again.
@@ -92,10 +93,10 @@ fn to_member(
         client_host: Arc::clone(&member.client_host),
         topics,
         topics_regex: None,
-        rebalance_timeout_ms: super::classic::to_millis(member.rebalance_timeout),
+        rebalance_timeout_ms: to_millis(member.rebalance_timeout),
         assignor: None,
         classic: Some(ClassicMetadata {
-            session_timeout_ms: super::classic::to_millis(member.session_timeout),
+            session_timeout_ms: to_millis(member.session_timeout),
             protocols: protocols.collect(),
         }),
     };

@@ -26,11 +26,11 @@ use storage::error::AppendError;
 use storage::log::AppendBatch;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
-use super::classic::Times;
 use super::effects::{Answer, Effects, GroupError, Ticket};
 use super::shard::{Shard, Terms};
 use super::snapshot::SnapshotFile;
 use super::tally::Tally;
+use super::times::Times;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::partition::Partition;

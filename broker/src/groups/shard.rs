@@ -16,13 +16,14 @@ use std::time::{Duration, Instant};
 
 use protocol::group_record::{CommittedOffset, GroupRecord, OffsetKey};
 
-use super::classic::{ClassicGroup, JoinRequest, Limits, SyncRequest, Times};
+use super::classic::{ClassicGroup, JoinRequest, Limits, SyncRequest};
 use super::consumer::{ConsumerLimits, HeartbeatAnswer, HeartbeatRequest, Surroundings};
 use super::effects::{Effects, GroupError, Timer};
 use super::members::{Committer, Members};
 use super::offsets::{Expiry, GroupOffsets};
 use super::replay::Replay;
 use super::tally::{Share, Standing, Tally};
+use super::times::Times;
 use crate::cluster::image::Image;
 
 /// One group.

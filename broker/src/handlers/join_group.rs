@@ -2,7 +2,6 @@
 //! the rebalance has everybody (behaviours 40, 41 and 43).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
@@ -21,6 +20,7 @@ use crate::groups::after_commit;
 use crate::groups::classic::JoinRequest;
 use crate::groups::effects::{Answer, Joined, Ticket};
 use crate::groups::owner::{Owner, Told};
+use crate::groups::times::from_millis;
 use crate::reply::{Reply, Work};
 use crate::wire_text::{shared, text};
 
@@ -80,7 +80,7 @@ fn begin(
 fn copied(context: &RequestContext, request: &JoinGroupRequest, ticket: Ticket) -> JoinRequest {
     let version = context.api_version;
     let client_id = context.client_id.as_deref().unwrap_or_default();
-    let session_timeout = millis(request.session_timeout_ms);
+    let session_timeout = from_millis(request.session_timeout_ms);
     let has_own_timeout = version >= REBALANCE_TIMEOUT_SINCE;
     let named_by = request.group_instance_id.as_deref().unwrap_or(client_id);
     let protocols = request.protocols.iter();
@@ -93,7 +93,7 @@ fn copied(context: &RequestContext, request: &JoinGroupRequest, ticket: Ticket) 
         client_host: Arc::from(format!("/{}", context.client_address)),
         session_timeout,
         rebalance_timeout: if has_own_timeout {
-            millis(request.rebalance_timeout_ms)
+            from_millis(request.rebalance_timeout_ms)
         } else {
             session_timeout
         },
@@ -104,10 +104,6 @@ fn copied(context: &RequestContext, request: &JoinGroupRequest, ticket: Ticket) 
         needs_known_id: version >= KNOWN_ID_SINCE,
         knows_skip: version >= SKIP_SINCE,
     }
-}
-
-fn millis(milliseconds: i32) -> Duration {
-    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
 }
 
 fn accepted(version: i16, joined: Joined) -> JoinGroupResponse {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{ClassicGroup, Limits, Member, Phase, Times};
+use super::{ClassicGroup, Limits, Member, Phase};
 use crate::groups::effects::{Answer, Effects, GroupError, Ticket, Timer};
+use crate::groups::times::Times;
 
 /// A JoinGroup, checked and copied out of its frame.
 #[derive(Debug, Clone)]
@@ -247,7 +248,7 @@ impl ClassicGroup {
         if self.phase == Phase::Stable && is_same && self.selected() == protocol {
             // Nobody else notices. The log must know the new id before the member uses it.
             self.store(effects);
-            self.answer_returning_static(new, request, was_leader, effects);
+            self.answer_returning_static((old, new), request, was_leader, effects);
             return;
         }
         self.prepare_rebalance(at, limits, effects);
@@ -256,18 +257,19 @@ impl ClassicGroup {
 
     fn answer_returning_static(
         &mut self,
-        member_id: &Arc<str>,
+        (old, new): (&Arc<str>, &Arc<str>),
         request: &JoinRequest,
         was_leader: bool,
         effects: &mut Effects,
     ) {
-        if let Some(member) = self.members.get_mut(member_id) {
+        if let Some(member) = self.members.get_mut(new) {
             member.joining = None;
         }
-        let mut joined = self.joined(member_id, was_leader && request.knows_skip);
+        let mut joined = self.joined(new, was_leader && request.knows_skip);
         if was_leader && !request.knows_skip {
-            // It would compute an assignment that nobody waits for: it is told that another leads.
-            joined.leader = Arc::from("");
+            // It would compute an assignment that nobody waits for: it is told that another leads,
+            // who is its former self.
+            joined.leader = Arc::clone(old);
             joined.members.clear();
         }
         effects.answers.push((request.ticket, Answer::Join(Ok(joined))));

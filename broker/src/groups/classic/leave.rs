@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{ClassicGroup, Limits, Phase, Times};
+use super::{ClassicGroup, Limits, Phase};
 use crate::groups::effects::{Effects, GroupError};
+use crate::groups::times::Times;
 
 impl ClassicGroup {
     /// Takes out a member by its id, or by its static id where `member_id` is empty (version 3).

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{ClassicGroup, Phase, Times};
+use super::{ClassicGroup, Phase};
 use crate::groups::effects::{Answer, Effects, GroupError, Synced, Ticket};
+use crate::groups::times::Times;
 
 /// A SyncGroup, checked and copied out of its frame.
 #[derive(Debug, Clone)]

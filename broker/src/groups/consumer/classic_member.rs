@@ -17,6 +17,7 @@ use crate::cluster::image::Image;
 use crate::groups::assignor::Partitions;
 use crate::groups::classic::{JoinRequest, SyncRequest};
 use crate::groups::effects::{Answer, Effects, GroupError, Joined, Synced};
+use crate::groups::times::to_millis;
 
 /// The only type of classic protocol that can be mixed with this one.
 pub(crate) const PROTOCOL_TYPE: &str = "consumer";
@@ -226,10 +227,10 @@ fn to_told(request: &JoinRequest, image: &Image) -> Result<(Told, Partitions), G
         client_host: Arc::clone(&request.client_host),
         topics,
         topics_regex: Some(Arc::from("")),
-        rebalance_timeout_ms: millis(request.rebalance_timeout),
+        rebalance_timeout_ms: to_millis(request.rebalance_timeout),
         assignor: None,
         classic: Some(ClassicMetadata {
-            session_timeout_ms: millis(request.session_timeout),
+            session_timeout_ms: to_millis(request.session_timeout),
             protocols,
         }),
     };
@@ -261,8 +262,4 @@ pub(crate) fn encode_assignment(
     let assignment = Assignment { partitions: named.collect(), has_user_data: false };
     let version = Subscription::decode(subscription).map_or(0, |subscription| subscription.version);
     assignment.encode(version)
-}
-
-fn millis(duration: std::time::Duration) -> i32 {
-    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }

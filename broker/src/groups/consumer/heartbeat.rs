@@ -129,6 +129,11 @@ impl ConsumerGroup {
             Some(Some(holder)) if joins => {
                 let old = self.member(holder)?;
                 let is_away = old.current.epoch == AWAY_EPOCH;
+                // The answer to its first heartbeat was lost. Kafka refuses this until its session
+                // ends, and clients give up; the id is the process's own, nobody else has it.
+                if !is_classic && !is_away && **holder == *member_id {
+                    return Ok(Entrant::Member);
+                }
                 if !is_classic && !old.is_classic() && !is_away {
                     return Err(GroupError::UnreleasedInstance);
                 }

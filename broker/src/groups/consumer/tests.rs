@@ -360,6 +360,16 @@ fn a_static_member_that_is_away_keeps_what_it_has() {
 }
 
 #[test]
+fn a_static_member_whose_first_answer_is_lost_asks_again() {
+    let mut bed = Bed::new(&[("t", 2)]);
+    let first = bed.heartbeat(&as_static("i", joining("a", &["t"]))).unwrap();
+    let again = bed.heartbeat(&as_static("i", joining("a", &["t"]))).unwrap();
+    assert_eq!(again.member_epoch, first.member_epoch);
+    assert_eq!(assigned(&again), Some(partitions(&[("t", &[0, 1])])));
+    assert_eq!(bed.group.state.members.len(), 1);
+}
+
+#[test]
 fn a_static_member_that_stays_away_is_gone_after_its_session() {
     let mut bed = Bed::new(&[("t", 2)]);
     bed.heartbeat(&as_static("i", joining("a", &["t"]))).unwrap();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::member::{Member, MemberState};
 use super::{ConsumerGroup, Surroundings};
 use crate::groups::effects::{Effects, Timer};
+use crate::groups::times::from_millis;
 
 /// What is waited for of one member.
 #[derive(Debug)]
@@ -38,7 +39,8 @@ impl ConsumerGroup {
         effects: &mut Effects,
     ) {
         let Some(member) = self.state.members.get(member_id) else { return };
-        let own = member.told.classic.as_ref().map(|classic| millis(classic.session_timeout_ms));
+        let own =
+            member.told.classic.as_ref().map(|classic| from_millis(classic.session_timeout_ms));
         let session = around.at.now + own.unwrap_or(around.limits.session_timeout);
         if let Some(deadlines) = self.deadlines.get_mut(member_id) {
             let is_sooner = session < deadlines.session;
@@ -146,9 +148,5 @@ impl ConsumerGroup {
 }
 
 fn rebalance_timeout(member: &Member) -> Duration {
-    millis(member.told.rebalance_timeout_ms)
-}
-
-fn millis(milliseconds: i32) -> Duration {
-    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
+    from_millis(member.told.rebalance_timeout_ms)
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::cluster::image::Image;
-use crate::groups::classic::{JoinRequest, Phase, SyncRequest, Times};
+use crate::groups::classic::{JoinRequest, Phase, SyncRequest};
 use crate::groups::consumer::tests::mixed::join_request;
 use crate::groups::consumer::tests::{
     CLASSIC, as_static, assigned, beating, joining, limits, partitions, set_topic,
@@ -19,6 +19,7 @@ use crate::groups::effects::{Answer, Joined, Synced, Ticket};
 use crate::groups::members::Members;
 use crate::groups::replay::Replay;
 use crate::groups::shard::{Shard, Terms};
+use crate::groups::times::Times;
 
 const TOPIC: &str = "t";
 

@@ -9,9 +9,9 @@ use parking_lot::MutexGuard;
 use tokio::sync::Notify;
 
 use super::{AppendOutcome, Owner, RETRY_AFTER, Serving, State, UNCOVERED_BYTES_MAX, Uncovered};
-use crate::groups::classic::Times;
 use crate::groups::load::{self, Loaded};
 use crate::groups::shard::{Due, Shard};
+use crate::groups::times::Times;
 
 /// Loads, then looks at times as long as somebody holds the owner.
 pub(super) async fn run(owner: Weak<Owner>, look_again: Arc<Notify>) {

@@ -1,8 +1,8 @@
 //! Random histories of a group whose members behave as clients do: they revoke what they are not given
 //! any more before they say so, lose answers, ask again, vanish, come back, and change their minds.
 //!
-//! After every event no two clients consume a partition, and at the end everybody has what is meant for
-//! it. Every history's records, read back, give the group that wrote them.
+//! After every event no two clients consume a partition in one epoch, and at the end everybody has
+//! what is meant for it. Every history's records, read back, give the group that wrote them.
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -117,22 +117,19 @@ impl History {
         });
     }
 
-    fn beat(&mut self, index: usize, is_lost: bool) {
-        let mut request = self.clients[index].request();
-        if self.random.random_bool(0.05) {
-            // The request is lost, or its answer; then the client tells everything.
-            if self.random.random() {
-                let _lost = self.bed.heartbeat(&request);
-            }
-            self.clients[index].tells_all = true;
-            request = self.clients[index].request();
+    /// The request is lost, or its answer; then the client tells everything.
+    fn beat_in_vain(&mut self, index: usize) {
+        if self.random.random() {
+            let request = self.clients[index].request();
+            let _lost = self.bed.heartbeat(&request);
         }
+        self.clients[index].tells_all = true;
+    }
+
+    fn beat(&mut self, index: usize) {
+        let request = self.clients[index].request();
         let answer = self.bed.heartbeat(&request);
         let client = &mut self.clients[index];
-        if is_lost {
-            client.tells_all = true;
-            return;
-        }
         match answer {
             Ok(answer) => client.take(&answer),
             Err(GroupError::FencedEpoch | GroupError::UnknownMember) => client.lose_all(),
@@ -188,20 +185,24 @@ impl History {
             }
             18..35 if !self.clients.is_empty() => self.clients[any].take_up(),
             _ if !self.clients.is_empty() => {
-                let is_lost = self.random.random_bool(0.05);
-                self.beat(any, is_lost);
+                if self.random.random_bool(0.1) {
+                    self.beat_in_vain(any);
+                } else {
+                    self.beat(any);
+                }
             }
             _ => self.new_client(),
         }
         self.check();
     }
 
-    /// No two clients consume a partition. One that the group has given up may, until it learns of it.
+    /// No two clients consume a partition in one epoch. One that the group has given up may, and one
+    /// that lost the answer with a new epoch, until they learn of it: what they commit is refused.
     fn check(&self) {
         let mut consumed = HashMap::new();
         for client in &self.clients {
             let member = self.bed.group.state.members.get(&*client.member_id);
-            let is_fenced = member.is_none_or(|it| client.epoch > it.current.epoch);
+            let is_fenced = member.is_none_or(|it| client.epoch != it.current.epoch);
             for partition in
                 client.owned.iter().flat_map(|(id, all)| all.iter().map(|it| (*id, *it)))
             {
@@ -221,7 +222,7 @@ impl History {
             self.bed.pass(Duration::from_secs(11));
             for index in 0..self.clients.len() {
                 for _ in 0..2 {
-                    self.beat(index, false);
+                    self.beat(index);
                     self.clients[index].take_up();
                 }
                 self.check();
