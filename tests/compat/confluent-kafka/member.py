@@ -34,7 +34,7 @@ def main():
     }
     if protocol == "classic":
         settings |= {
-            "session.timeout.ms": 30000,
+            "session.timeout.ms": 10000,
             "heartbeat.interval.ms": 200,
             "partition.assignment.strategy": "range",
         }

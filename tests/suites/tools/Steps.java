@@ -18,10 +18,12 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
@@ -155,6 +157,36 @@ public final class Steps {
         throw new ClassNotFoundException(name);
     }
 
+    private static final Pattern CONSUMED =
+            Pattern.compile("\"partition\":(\\d+),\"count\":(\\d+),\"minOffset\":\\d+,\"maxOffset\":(\\d+)");
+    private static final Pattern COMMITTED = Pattern.compile("\"partition\":(\\d+),\"offset\":(\\d+)");
+
+    /** What VerifiableConsumer tells in as many lines as it has polls: all of them as one. */
+    private static List<String> total(List<String> lines) {
+        List<String> rest = new ArrayList<>();
+        Map<String, Long> counts = new TreeMap<>();
+        Map<String, Long> ends = new TreeMap<>();
+        for (String line : lines) {
+            if (line.contains("\"records_consumed\"")) {
+                Matcher each = CONSUMED.matcher(line);
+                while (each.find()) {
+                    counts.merge(each.group(1), Long.valueOf(each.group(2)), Long::sum);
+                    ends.merge("consumed through, partition " + each.group(1), Long.valueOf(each.group(3)), Math::max);
+                }
+            } else if (line.contains("\"offsets_committed\"")) {
+                Matcher each = COMMITTED.matcher(line);
+                while (each.find()) {
+                    ends.merge("committed, partition " + each.group(1), Long.valueOf(each.group(2)), Math::max);
+                }
+            } else if (!line.contains("\"partitions\":[]")) {
+                rest.add(line);
+            }
+        }
+        counts.forEach((partition, count) -> rest.add("consumed, partition " + partition + ": " + count));
+        ends.forEach((what, offset) -> rest.add(what + ": " + offset));
+        return rest;
+    }
+
     private List<String> normal(String name, String printed) {
         List<String> lines = new ArrayList<>();
         // The formatters of the coordinator's log write no ends of lines.
@@ -181,7 +213,7 @@ public final class Steps {
                 lines.add(line);
             }
         }
-        return lines;
+        return name.startsWith("verifiable-") ? total(lines) : lines;
     }
 
     /** A consumer that is a member of the group of its name until it leaves. */

@@ -35,6 +35,16 @@ const PARTITIONS: Partition = 6;
 /// Members of a group at one time, from here to there.
 const MEMBERS: std::ops::RangeInclusive<usize> = 1..=3;
 
+/// A member whose goodbye met no broker is waited for until its session ends: far within the patience
+/// of this test. Members of the classic protocol say the same themselves.
+const SETTINGS: [&str; 5] = [
+    "group.initial.rebalance.delay.ms=0",
+    "group.consumer.min.session.timeout.ms=10000",
+    "group.consumer.session.timeout.ms=10000",
+    "group.consumer.min.heartbeat.interval.ms=500",
+    "group.consumer.heartbeat.interval.ms=500",
+];
+
 /// OffsetFetch in a version with groups, and with topics by name.
 const OFFSET_FETCH: i16 = 9;
 
@@ -216,7 +226,8 @@ fn no_commit_is_lost_and_no_partition_has_two_owners() {
     println!("{SEED}={seed} {KILLS}={kills}");
     let mut random = StdRng::seed_from_u64(seed);
 
-    let mut node = Node::start_with(&["--set", "group.initial.rebalance.delay.ms=0"]);
+    let settings = SETTINGS.iter().flat_map(|setting| ["--set", setting]);
+    let mut node = Node::start_with(&settings.collect::<Vec<_>>());
     let (address, topic) = (node.kafka(), unique_topic("group-crash"));
     let bootstrap = address.to_string();
     Connection::open(address).create_topic(&topic, PARTITIONS, &[]);

@@ -54,7 +54,7 @@ func main() {
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(), // so that what is polled is committed before it is given up
-		kgo.SessionTimeout(30*time.Second),
+		kgo.SessionTimeout(10*time.Second),
 		kgo.RebalanceTimeout(20*time.Second),
 		kgo.HeartbeatInterval(200*time.Millisecond),
 		kgo.FetchMaxWait(200*time.Millisecond),
