@@ -12,6 +12,7 @@ pub(crate) mod after_commit;
 pub(crate) mod assignor;
 pub(crate) mod classic;
 pub(crate) mod consumer;
+pub(crate) mod consumer_terms;
 pub(crate) mod coordinator;
 pub(crate) mod deleted_topics;
 pub(crate) mod effects;

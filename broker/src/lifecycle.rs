@@ -187,7 +187,7 @@ async fn start_on(
     let cluster = Arc::new(cluster);
     let broker = Arc::new(Broker {
         broker_id,
-        groups: groups(&cluster, &partitions, &clock, &settings),
+        groups: groups(&cluster, &partitions, &clock, &settings, broker_id),
         telemetry: Telemetry::new(settings.telemetry_max_bytes),
         fetch_sessions: FetchSessions::new(settings.max_fetch_sessions),
         settings,
@@ -240,11 +240,12 @@ fn groups(
     cluster: &Arc<Cluster>,
     partitions: &Arc<Partitions>,
     clock: &Arc<dyn Clock>,
-    settings: &BrokerSettings,
+    settings: &Arc<BrokerSettings>,
+    here: BrokerId,
 ) -> Groups {
     let (cluster, partitions, clock) =
         (Arc::clone(cluster), Arc::clone(partitions), Arc::clone(clock));
-    let groups = Groups::new(cluster, partitions, clock, settings.groups.clone());
+    let groups = Groups::new(cluster, partitions, clock, Arc::clone(settings), here);
     groups.load();
     groups
 }

@@ -125,7 +125,8 @@ impl TestNode {
             cluster.clone(),
             partitions.clone(),
             clock.clone(),
-            settings.groups.clone(),
+            settings.clone(),
+            broker_id,
         );
         let broker = Arc::new(Broker {
             broker_id,

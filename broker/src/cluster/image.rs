@@ -10,9 +10,8 @@ use std::sync::Arc;
 use protocol::topic::{TopicId, TopicName};
 use protocol::types::{BrokerId, LogIndex, PartitionId};
 
+use crate::settings::Values;
 use crate::settings::describe::BrokerLayers;
-use crate::settings::group_overrides::ConsumerGroupSettings;
-use crate::settings::{BrokerSettings, Values};
 
 /// Everything that the metadata group knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -144,24 +143,6 @@ impl Image {
     pub(crate) fn settings_of(&self, resource: &SettingsResource) -> &Values {
         static NONE: Values = Values::new();
         self.resource_settings.get(resource).unwrap_or(&NONE)
-    }
-
-    /// What the coordinator keeps to with `group`, on the broker `here`. A value that cannot be read
-    /// (a newer version may have accepted it) leaves the group with the broker's.
-    #[expect(dead_code, reason = "the coordinator of consumer groups is to ask")]
-    pub(crate) fn group_settings(
-        &self,
-        group: &str,
-        here: BrokerId,
-        given: &BrokerSettings,
-    ) -> ConsumerGroupSettings {
-        let dynamic = self.dynamic_settings(here);
-        let values = self.settings_of(&SettingsResource::Group(group.to_owned()));
-        ConsumerGroupSettings::resolve(values, &dynamic, given).unwrap_or_else(|error| {
-            tracing::warn!(group, %error, "a setting is ignored");
-            ConsumerGroupSettings::resolve(&Values::new(), &Values::new(), given)
-                .expect("the broker's own settings resolved at start")
-        })
     }
 
     /// The broker that acts as the cluster's controller towards clients: any that is registered will

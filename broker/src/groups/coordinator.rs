@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use protocol::topic::{TopicId, TopicName};
-use protocol::types::PartitionId;
+use protocol::types::{BrokerId, PartitionId};
 use tokio::sync::Semaphore;
 
 use super::classic::Limits;
+use super::consumer_terms::ConsumerTerms;
 use super::owner::{Owner, Unavailable};
 use super::shard::Terms;
 use super::snapshot::SnapshotFile;
@@ -19,7 +20,7 @@ use crate::cluster::error::ChangeError;
 use crate::cluster::image::TopicImage;
 use crate::cluster::outcome::Refusal;
 use crate::partitions::Partitions;
-use crate::settings::{GroupSettings, Values};
+use crate::settings::{BrokerSettings, GroupSettings, Values};
 
 /// The topic that holds the groups' state.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -29,7 +30,8 @@ pub(crate) struct Groups {
     cluster: Arc<Cluster>,
     partitions: Arc<Partitions>,
     clock: Arc<dyn Clock>,
-    settings: GroupSettings,
+    settings: Arc<BrokerSettings>,
+    here: BrokerId,
     owners: RwLock<Owners>,
     /// One creation at a time: whoever comes second finds the topic.
     creating: tokio::sync::Mutex<()>,
@@ -50,16 +52,17 @@ impl Groups {
         cluster: Arc<Cluster>,
         partitions: Arc<Partitions>,
         clock: Arc<dyn Clock>,
-        settings: GroupSettings,
+        settings: Arc<BrokerSettings>,
+        here: BrokerId,
     ) -> Self {
         let (owners, creating) = (RwLock::default(), tokio::sync::Mutex::default());
         let covering = Arc::new(Semaphore::new(1));
-        Self { cluster, partitions, clock, settings, owners, creating, covering }
+        Self { cluster, partitions, clock, settings, here, owners, creating, covering }
     }
 
     /// The settings.
-    pub(crate) const fn settings(&self) -> &GroupSettings {
-        &self.settings
+    pub(crate) fn settings(&self) -> &GroupSettings {
+        &self.settings.groups
     }
 
     /// Begins to load all groups that are here, so that those who do not come back are missed.
@@ -122,20 +125,20 @@ impl Groups {
 
     fn topic_spec(&self) -> Result<TopicSpec, ChangeError> {
         let brokers = self.cluster.image().brokers.len();
-        let replicas = self.settings.offsets_replication_factor;
+        let replicas = self.settings().offsets_replication_factor;
         let replicas = replicas.min(i16::try_from(brokers).unwrap_or(i16::MAX)).max(1);
         let overrides = [
             ("cleanup.policy", "compact".to_owned()),
             ("compression.type", "producer".to_owned()),
             (
                 "segment.bytes",
-                self.settings.offsets_segment_bytes.max(SEGMENT_BYTES_MIN).to_string(),
+                self.settings().offsets_segment_bytes.max(SEGMENT_BYTES_MIN).to_string(),
             ),
         ];
         Ok(TopicSpec {
             name: TopicName::new(OFFSETS_TOPIC)?,
             layout: Layout::Counts {
-                partitions: Some(self.settings.offsets_partitions),
+                partitions: Some(self.settings().offsets_partitions),
                 replicas: Some(replicas),
             },
             overrides: overrides
@@ -175,7 +178,7 @@ impl Groups {
     }
 
     fn terms(&self) -> Terms {
-        let settings = &self.settings;
+        let settings = self.settings();
         let retention = settings.offsets_retention.as_millis();
         Terms {
             limits: Limits {
@@ -184,7 +187,7 @@ impl Groups {
                 session_timeout_min: settings.session_timeout_min,
                 session_timeout_max: settings.session_timeout_max,
             },
-            consumer: settings.consumer,
+            consumer: ConsumerTerms::new(self.here, Arc::clone(&self.settings)),
             retention_ms: i64::try_from(retention).unwrap_or(i64::MAX),
             idle_kept: settings.idle_group_kept.max(Duration::from_millis(1)),
         }

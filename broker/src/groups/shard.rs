@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use protocol::group_record::{CommittedOffset, GroupRecord, OffsetKey};
 
 use super::classic::{ClassicGroup, JoinRequest, Limits, SyncRequest};
-use super::consumer::{ConsumerLimits, HeartbeatAnswer, HeartbeatRequest, Surroundings};
+use super::consumer::{HeartbeatAnswer, HeartbeatRequest, Surroundings};
+use super::consumer_terms::ConsumerTerms;
 use super::effects::{Effects, GroupError, Timer};
 use super::members::{Committer, Members};
 use super::offsets::{Expiry, GroupOffsets};
@@ -72,12 +73,12 @@ impl Group {
 }
 
 /// What the settings say of all groups.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Terms {
     /// Bounds for members of classic groups.
     pub(crate) limits: Limits,
     /// Bounds for members of consumer groups.
-    pub(crate) consumer: ConsumerLimits,
+    pub(crate) consumer: ConsumerTerms,
     /// How long commits outlive their group's members, in milliseconds.
     pub(crate) retention_ms: i64,
     /// How long a group that holds nothing is still shown.
@@ -88,8 +89,8 @@ pub(crate) struct Terms {
 pub(crate) type Verdict = Result<(), GroupError>;
 
 impl Terms {
-    fn around<'a>(&'a self, image: &'a Image, at: Times) -> Surroundings<'a> {
-        Surroundings { image, limits: &self.consumer, classic: &self.limits, at }
+    fn around<'a>(&'a self, group: &str, image: &'a Image, at: Times) -> Surroundings<'a> {
+        Surroundings { image, limits: self.consumer.of(group), classic: &self.limits, at }
     }
 }
 
@@ -118,7 +119,8 @@ impl Shard {
     /// The groups that a replay has found; their members' sessions begin now.
     pub(crate) fn new(replay: Replay, terms: Terms, image: Arc<Image>, at: Times) -> Self {
         let (groups, wakes, tally) = (HashMap::new(), BTreeSet::new(), Arc::default());
-        let mut shard = Self { groups, wakes, terms, image, tally };
+        let mut shard = Self { groups, wakes, terms, image: Arc::clone(&image), tally };
+        shard.see(image);
         for (name, stored) in replay.groups {
             let mut effects = Effects::default();
             let mut group = Group::new(&name, &shard.tally);
@@ -129,7 +131,7 @@ impl Shard {
                 group.members = Members::from_state(
                     &name,
                     state,
-                    shard.terms.around(&shard.image, at),
+                    shard.terms.around(&name, &shard.image, at),
                     &mut effects,
                 );
             } else if let Some(generation) = &stored.generation {
@@ -145,8 +147,9 @@ impl Shard {
         shard
     }
 
-    /// The topics have changed.
+    /// The topics or the settings may have changed.
     pub(crate) fn see(&mut self, image: Arc<Image>) {
+        self.terms.consumer.see(&image);
         self.image = image;
     }
 
@@ -211,7 +214,7 @@ impl Shard {
         at: Times,
     ) -> Result<(), GroupError> {
         let Self { groups, terms, image, .. } = self;
-        let around = terms.around(image, at);
+        let around = terms.around(name, image, at);
         let group = groups.get_mut(name).ok_or(GroupError::UnknownMember)?;
         let mut effects = Effects::default();
         let beat =
@@ -268,7 +271,7 @@ impl Shard {
         at: Times,
     ) -> Result<(), GroupError> {
         let Self { groups, terms, image, .. } = self;
-        let around = terms.around(image, at);
+        let around = terms.around(name, image, at);
         match groups.get_mut(name) {
             Some(group) => group.members.check_commit(committer, records, around),
             None if committer.generation < 0 => Ok(()),
@@ -420,9 +423,8 @@ impl Shard {
 
     /// Sets the time at which a group is looked at next, if it is not set.
     pub(crate) fn note_expiry(&mut self, name: &Arc<str>, at: Times) {
-        let terms = self.terms;
-        let Some(group) = self.groups.get_mut(name) else { return };
-        let Some(expires_at) = group.next_expiry(at.wall_ms, &terms) else { return };
+        let Some(group) = self.groups.get(name) else { return };
+        let Some(expires_at) = group.next_expiry(at.wall_ms, &self.terms) else { return };
         // The wall clock says when; waiting goes by the other, so that a jump delays and no more.
         let wait = u64::try_from(expires_at.saturating_sub(at.wall_ms)).unwrap_or(0);
         let least = Duration::from_millis(1);
@@ -448,7 +450,7 @@ impl Shard {
             self.groups.insert(Arc::clone(name), Group::new(name, &self.tally));
         }
         let Self { groups, terms, image, .. } = self;
-        let around = terms.around(image, at);
+        let around = terms.around(name, image, at);
         let group = groups.get_mut(name).expect("it was just put there");
         change(group, around, &mut effects);
         group.members.settle(around, &mut effects);

@@ -123,7 +123,8 @@ async fn started_again(node: &TestNode) -> Groups {
         Arc::clone(&broker.cluster),
         Arc::clone(&broker.partitions),
         Arc::clone(&broker.clock),
-        broker.settings.groups.clone(),
+        Arc::clone(&broker.settings),
+        broker.broker_id,
     );
     groups.load();
     loaded(&groups).await;

@@ -2,9 +2,11 @@
 //! are changed.
 
 use harness::batch::{ANONYMOUS, batch_of};
+use harness::calls::topic_name;
 use harness::codes;
 use harness::configs::{describe, differences, from_text};
 use harness::deadline::{eventually, now_ms};
+use harness::member::group_id;
 use harness::node::Node;
 use harness::target::{Target, unique_topic};
 use harness::wire::{Connection, text};
@@ -13,7 +15,8 @@ use kafka_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig,
 };
 use kafka_protocol::messages::{
-    DescribeConfigsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
+    ConsumerGroupHeartbeatRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest,
+    ListConfigResourcesRequest,
 };
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -115,6 +118,37 @@ fn groups_have_settings_within_the_brokers_bounds() {
     eventually("a group without settings is not listed", || {
         (!names(connection, GROUP).contains(&group)).then_some(())
     });
+}
+
+#[test]
+fn members_hear_of_their_groups_settings_at_once() {
+    let target = Target::start();
+    let mut connection = target.connect();
+    let (topic, group) = (unique_topic("heard"), unique("group"));
+    connection.create_topic(&topic, 1, &[]);
+    connection.find_coordinator(&group);
+    let mut request = ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(group_id(&group))
+        .with_member_id(text("member"))
+        .with_rebalance_timeout_ms(60_000)
+        .with_subscribed_topic_names(Some(vec![topic_name(&topic)]))
+        .with_topic_partitions(Some(vec![]));
+    let mut interval = |connection: &mut Connection| {
+        let answer = connection.call(1, &request);
+        if answer.error_code == codes::NONE {
+            request.member_epoch = answer.member_epoch;
+            request.topic_partitions = None;
+        }
+        (answer.error_code == codes::NONE).then_some(answer.heartbeat_interval_ms)
+    };
+    assert_eq!(eventually("the coordinator serves", || interval(&mut connection)), 5_000);
+    let key = "consumer.heartbeat.interval.ms";
+    for (value, expected) in [(Some("6000"), 6_000), (None, 5_000)] {
+        assert_eq!(alter(&mut connection, GROUP, &group, key, value), codes::NONE);
+        eventually("a heartbeat tells the interval", || {
+            (interval(&mut connection) == Some(expected)).then_some(())
+        });
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use protocol::types::BrokerId;
 
 use super::*;
 use crate::cluster::image::Image;
@@ -12,14 +13,14 @@ use crate::groups::consumer::tests::mixed::join_request;
 use crate::groups::consumer::tests::{
     CLASSIC, as_static, assigned, beating, joining, limits, partitions, set_topic,
 };
-use crate::groups::consumer::{
-    AWAY_EPOCH, HeartbeatAnswer, HeartbeatRequest, LEAVE_EPOCH, Migration,
-};
+use crate::groups::consumer::{AWAY_EPOCH, HeartbeatAnswer, HeartbeatRequest, LEAVE_EPOCH};
+use crate::groups::consumer_terms::ConsumerTerms;
 use crate::groups::effects::{Answer, Joined, Synced, Ticket};
 use crate::groups::members::Members;
 use crate::groups::replay::Replay;
 use crate::groups::shard::{Shard, Terms};
 use crate::groups::times::Times;
+use crate::settings::BrokerSettings;
 
 const TOPIC: &str = "t";
 
@@ -34,12 +35,18 @@ struct Bed {
 
 impl Bed {
     #[expect(clippy::disallowed_methods, reason = "a start for a clock that only this test moves")]
-    fn new(migration: Migration) -> Self {
+    fn new(migration: &str) -> Self {
         let mut image = Image::default();
         set_topic(&mut image, TOPIC, 2);
+        let given = [
+            ("group.consumer.migration.policy", migration),
+            ("group.consumer.assignment.interval.ms", "0"),
+        ];
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let given = BrokerSettings::new(given).unwrap();
         let terms = Terms {
             limits: CLASSIC,
-            consumer: super::super::consumer::ConsumerLimits { migration, ..limits() },
+            consumer: ConsumerTerms::new(BrokerId::new(1), Arc::new(given)),
             retention_ms: 1_000_000,
             idle_kept: Duration::from_secs(600),
         };
@@ -55,7 +62,7 @@ impl Bed {
     }
 
     fn both_ways() -> Self {
-        Self::new(Migration { upgrade: true, downgrade: true })
+        Self::new("bidirectional")
     }
 
     fn take(&mut self, effects: Effects) {
@@ -128,7 +135,7 @@ impl Bed {
     }
 
     /// A stable classic group of one member with both partitions.
-    fn classic(migration: Migration) -> (Self, Joined) {
+    fn classic(migration: &str) -> (Self, Joined) {
         let mut bed = Self::new(migration);
         let ticket = bed.join(join_request(0, "", &[TOPIC], &[]));
         bed.pass(CLASSIC.initial_delay);
@@ -176,7 +183,7 @@ fn given(synced: &Synced) -> Vec<i32> {
 
 #[test]
 fn a_classic_group_goes_on_when_a_consumer_of_the_new_protocol_comes() {
-    let (mut bed, old) = Bed::classic(Migration { upgrade: true, downgrade: true });
+    let (mut bed, old) = Bed::classic("bidirectional");
     let answer = bed.heartbeat(&joining("n", &[TOPIC])).unwrap();
     assert_eq!(answer.member_epoch, old.generation + 1);
     assert_eq!(assigned(&answer), Some(Partitions::new()), "the other owns everything");
@@ -210,7 +217,7 @@ fn whoever_waits_for_a_classic_rebalance_is_told_to_join_again() {
 
 #[test]
 fn a_group_goes_back_when_only_classic_members_are_left() {
-    let (mut bed, old) = Bed::classic(Migration { upgrade: true, downgrade: true });
+    let (mut bed, old) = Bed::classic("bidirectional");
     let epoch = bed.heartbeat(&joining("n", &[TOPIC])).unwrap().member_epoch;
     let ticket = bed.join(join_request(0, &old.member_id, &[TOPIC], &[]));
     let joined = bed.joined(ticket);
@@ -290,9 +297,9 @@ fn an_empty_group_takes_either_protocol() {
 
 #[test]
 fn a_group_stays_as_it_is_where_the_policy_or_its_members_say_so() {
-    let (mut bed, _) = Bed::classic(Migration { upgrade: false, downgrade: true });
+    let (mut bed, _) = Bed::classic("downgrade");
     assert_eq!(bed.heartbeat(&joining("n", &[TOPIC])), Err(GroupError::UnknownGroup));
-    let (mut bed, joined) = Bed::classic(Migration { upgrade: true, downgrade: false });
+    let (mut bed, joined) = Bed::classic("upgrade");
     let refused = HeartbeatRequest { regex: Some(Arc::from("(")), ..joining("n", &[TOPIC]) };
     assert_eq!(bed.heartbeat(&refused), Err(GroupError::InvalidRegex));
     assert_eq!(bed.members().type_name(), "classic", "one that is refused changes nothing");
@@ -311,7 +318,7 @@ fn a_group_stays_as_it_is_where_the_policy_or_its_members_say_so() {
 
 #[test]
 fn what_an_assignor_of_the_clients_adds_must_not_get_lost() {
-    let (other, _) = Bed::classic(Migration { upgrade: true, downgrade: true });
+    let (other, _) = Bed::classic("bidirectional");
     let of_group = other.members().classic().unwrap().members.values().next().unwrap();
     let at = |assignment: Bytes| {
         let mut member = of_group.clone();

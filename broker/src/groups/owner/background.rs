@@ -46,7 +46,7 @@ impl Owner {
         let mut state = self.state.lock();
         match loaded {
             Ok(Loaded { replay, end, log_bytes }) => {
-                let shard = Shard::new(replay, self.terms, self.cluster.image(), at);
+                let shard = Shard::new(replay, self.terms.clone(), self.cluster.image(), at);
                 self.tally.set(Arc::clone(shard.tally())).expect("groups are loaded once");
                 let partition = &self.partition.name.partition;
                 tracing::debug!(%partition, groups = shard.len(), log_bytes, "groups are loaded");

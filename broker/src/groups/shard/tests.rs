@@ -3,37 +3,37 @@
 use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
+use protocol::types::BrokerId;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::groups::assignor::Assignor;
 use crate::groups::classic::Phase;
-use crate::groups::consumer::{LEAVE_EPOCH, Migration};
+use crate::groups::consumer::LEAVE_EPOCH;
 use crate::groups::effects::{Answer, Ticket};
 use crate::groups::replay::StoredGroup;
+use crate::settings::BrokerSettings;
 
 const RETENTION: Duration = Duration::from_secs(3600);
 const IDLE_KEPT: Duration = Duration::from_secs(600);
-const TERMS: Terms = Terms {
-    limits: Limits {
-        initial_delay: Duration::from_secs(3),
-        members_max: 4,
-        session_timeout_min: Duration::from_secs(6),
-        session_timeout_max: Duration::from_secs(1800),
-    },
-    consumer: ConsumerLimits {
-        session_timeout: Duration::from_secs(45),
-        heartbeat_interval: Duration::from_secs(5),
-        members_max: 4,
-        assignors: &Assignor::ALL,
-        assignment_interval: Duration::from_secs(1),
-        regex_refresh_interval: Duration::from_secs(600),
-        migration: Migration { upgrade: true, downgrade: true },
-    },
-    retention_ms: 3_600_000,
-    idle_kept: IDLE_KEPT,
-};
+
+fn terms() -> Terms {
+    let given = [("group.consumer.max.size", "4")];
+    let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let given = BrokerSettings::new(given).unwrap();
+    Terms {
+        limits: Limits {
+            initial_delay: Duration::from_secs(3),
+            members_max: 4,
+            session_timeout_min: Duration::from_secs(6),
+            session_timeout_max: Duration::from_secs(1800),
+        },
+        consumer: ConsumerTerms::new(BrokerId::new(1), Arc::new(given)),
+        retention_ms: 3_600_000,
+        idle_kept: IDLE_KEPT,
+    }
+}
+
 /// Of a consumer of the classic protocol that reads one topic, and has been given nothing.
 const SUBSCRIPTION: &[u8] = b"\0\0\0\0\0\x01\0\x01t\xff\xff\xff\xff";
 const ASSIGNMENT: &[u8] = b"\0\0\0\0\0\0\xff\xff\xff\xff";
@@ -57,7 +57,7 @@ impl Bed {
     fn new() -> Self {
         let at = Times { now: Instant::now(), wall_ms: 1_700_000_000_000 };
         Self {
-            shard: Shard::new(Replay::default(), TERMS, Arc::default(), at),
+            shard: Shard::new(Replay::default(), terms(), Arc::default(), at),
             at,
             log: Vec::new(),
             read: Replay::default(),
@@ -257,7 +257,7 @@ fn memory_is_what_a_replay_gives_after_any_history() {
         }
         assert_eq!(bed.replay(), bed.read, "seed {seed}");
         // A coordinator that starts from the log, and to which nobody comes back.
-        bed.shard = Shard::new(bed.replay(), TERMS, Arc::default(), bed.at);
+        bed.shard = Shard::new(bed.replay(), terms(), Arc::default(), bed.at);
         bed.assert_is_replay();
         bed.pass(Duration::from_secs(120));
         assert!(bed.shard.iter().all(|(_, it)| it.members.is_empty()), "seed {seed}");
