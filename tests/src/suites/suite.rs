@@ -109,6 +109,14 @@ pub const SUITES: &[Suite] = &[
         test_max: LIBRDKAFKA_MAX,
     },
     Suite {
+        name: "librdkafka-consumer",
+        kind: Kind::Librdkafka(&[]),
+        environment: &[("TEST_CONSUMER_GROUP_PROTOCOL", "consumer")],
+        host: "127.0.0.1",
+        settings: LIBRDKAFKA,
+        test_max: LIBRDKAFKA_MAX,
+    },
+    Suite {
         name: "librdkafka-noautocreate",
         kind: Kind::Librdkafka(&["-s", "noautocreate"]),
         environment: &[],
