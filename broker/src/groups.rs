@@ -23,11 +23,13 @@ pub(crate) mod members;
 mod migration;
 pub(crate) mod offsets;
 pub(crate) mod owner;
+pub(crate) mod reads;
 pub(crate) mod replay;
 pub(crate) mod shard;
 mod snapshot;
 pub(crate) mod tally;
 pub(crate) mod times;
+mod wakes;
 
 pub(crate) use self::coordinator::Groups;
 

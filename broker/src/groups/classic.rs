@@ -30,6 +30,7 @@ pub(crate) use self::join::JoinRequest;
 use self::offers::Offers;
 pub(crate) use self::sync::SyncRequest;
 use super::effects::{Effects, GroupError, Joined, JoinedMember, Ticket, Timer};
+use super::reads::Reads;
 use super::times::{Times, from_millis, to_millis};
 
 /// How far a group is. `Dead` is no state here: a group that is gone is not in its shard.
@@ -45,10 +46,7 @@ pub(crate) enum Phase {
         initial_until: Option<Instant>,
     },
     /// All have joined; the leader is computing.
-    Completing {
-        /// When those who have not asked for their assignment are given up.
-        until: Instant,
-    },
+    Completing,
     /// Everybody has an assignment.
     Stable,
 }
@@ -84,6 +82,8 @@ pub(crate) struct Member {
     session_until: Instant,
     /// When the timer of its session that counts goes off; it may be set for an earlier end.
     session_look: Option<Instant>,
+    /// Until when it waits for its first generation; `None` once it has been in one.
+    new_until: Option<Instant>,
     /// Its JoinGroup that waits for the others.
     joining: Option<Ticket>,
     /// Its SyncGroup that waits for the leader.
@@ -118,6 +118,8 @@ pub(crate) struct ClassicGroup {
     pending: BTreeMap<Arc<str>, Instant>,
     /// Members that have not asked for their assignment of this generation yet.
     unsynced: BTreeSet<Arc<str>>,
+    /// Until when they have time to.
+    sync_until: Option<Instant>,
 }
 
 impl ClassicGroup {
@@ -136,6 +138,7 @@ impl ClassicGroup {
             instances: BTreeMap::new(),
             pending: BTreeMap::new(),
             unsynced: BTreeSet::new(),
+            sync_until: None,
         }
     }
 
@@ -165,6 +168,7 @@ impl ClassicGroup {
                 assignment: stored.assignment.clone(),
                 session_until: now + session_timeout,
                 session_look: None,
+                new_until: None,
                 joining: None,
                 syncing: None,
             };
@@ -186,7 +190,7 @@ impl ClassicGroup {
         match self.phase {
             Phase::Empty => "Empty",
             Phase::Preparing { .. } => "PreparingRebalance",
-            Phase::Completing { .. } => "CompletingRebalance",
+            Phase::Completing => "CompletingRebalance",
             Phase::Stable => "Stable",
         }
     }
@@ -206,19 +210,19 @@ impl ClassicGroup {
         self.protocol_type.as_deref() == Some(CONSUMERS)
     }
 
-    /// Whether its members read `topic`; also while that cannot be known: before consumers have agreed on
-    /// a protocol, if one of them cannot be understood, and of members that are no consumers.
-    pub(crate) fn is_subscribed(&self, topic: &str) -> bool {
-        if self.members.is_empty() {
-            return false;
+    /// What its members read. It cannot be known before consumers have agreed on a protocol, if one of
+    /// them cannot be understood, and of members that are no consumers.
+    pub(crate) fn reads(&self) -> Reads<'_> {
+        let protocol = self.protocol.as_deref().filter(|_| self.is_of_consumers());
+        let mut topics = BTreeSet::new();
+        for member in self.members.values() {
+            let Some(protocol) = protocol else { return Reads::Anything };
+            match Subscription::decode(&member.subscription(Some(protocol))) {
+                Ok(wanted) => topics.extend(wanted.topics.iter().map(|name| Arc::from(&**name))),
+                Err(_not_understood) => return Reads::Anything,
+            }
         }
-        let Some(protocol) = self.protocol.as_deref().filter(|_| self.is_of_consumers()) else {
-            return true;
-        };
-        self.members.values().any(|member| {
-            Subscription::decode(&member.subscription(Some(protocol)))
-                .map_or(true, |wanted| wanted.topics.iter().any(|name| **name == *topic))
-        })
+        Reads::Named(topics)
     }
 
     /// What the log must hold for this generation.
@@ -270,7 +274,7 @@ impl ClassicGroup {
         self.touch(member_id, now);
         match self.phase {
             Phase::Preparing { .. } => Err(GroupError::RebalanceInProgress),
-            Phase::Empty | Phase::Completing { .. } | Phase::Stable => Ok(()),
+            Phase::Empty | Phase::Completing | Phase::Stable => Ok(()),
         }
     }
 
@@ -298,7 +302,7 @@ impl ClassicGroup {
             return Err(GroupError::UnknownMember);
         }
         match self.phase {
-            Phase::Completing { .. } => Err(GroupError::RebalanceInProgress),
+            Phase::Completing => Err(GroupError::RebalanceInProgress),
             Phase::Empty => Err(GroupError::UnknownMember),
             Phase::Preparing { .. } | Phase::Stable => {
                 self.touch(member_id, now);
@@ -326,7 +330,10 @@ impl ClassicGroup {
             (Timer::Join, Phase::Preparing { until, .. }) if until <= at.now => {
                 self.join_time_is_up(at, limits, effects);
             }
-            (Timer::Sync, Phase::Completing { until }) if until <= at.now => {
+            // Also when the leader has assigned: what is a silent member's nobody would read.
+            (Timer::Sync, Phase::Completing | Phase::Stable)
+                if self.sync_until.is_some_and(|until| until <= at.now) =>
+            {
                 self.sync_time_is_up(at, limits, effects);
             }
             (Timer::Join | Timer::Sync | Timer::Expiry, _) => {}
@@ -348,8 +355,9 @@ impl ClassicGroup {
             return;
         }
         member.session_look = None;
-        // Whoever waits for an answer of ours is alive: its connection is.
-        let is_waiting = member.joining.is_some() || member.syncing.is_some();
+        // Whoever waits for an answer of ours need not be heard of, but a new member not for ever.
+        let is_given_up = member.new_until.is_some_and(|until| until <= at.now);
+        let is_waiting = !is_given_up && (member.joining.is_some() || member.syncing.is_some());
         if is_waiting {
             self.begin_session(member_id, at.now, effects);
         } else if member.session_until > at.now {

@@ -28,6 +28,7 @@ mod subscription;
 mod target;
 mod timers;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,6 +126,8 @@ pub(crate) struct ConsumerGroup {
     checked: Option<LogIndex>,
     /// The metadata that regular expressions were last searched in, and when.
     searched: Option<(LogIndex, i64)>,
+    /// How it is described, while nothing has changed: heartbeats that change nothing ask too.
+    phase: Cell<Option<ConsumerPhase>>,
     /// Members went while the others were to become a classic group, which has to rebalance then.
     pub(crate) has_lost_members: bool,
 }
@@ -138,6 +141,7 @@ impl ConsumerGroup {
             deadlines: HashMap::new(),
             checked: None,
             searched: None,
+            phase: Cell::new(None),
             has_lost_members: false,
         }
     }
@@ -156,6 +160,15 @@ impl ConsumerGroup {
 
     /// How it is described.
     pub(crate) fn phase(&self) -> ConsumerPhase {
+        if let Some(phase) = self.phase.get() {
+            return phase;
+        }
+        let phase = self.find_phase();
+        self.phase.set(Some(phase));
+        phase
+    }
+
+    fn find_phase(&self) -> ConsumerPhase {
         let target_epoch = self.state.target_epoch();
         if self.state.members.is_empty() {
             ConsumerPhase::Empty
@@ -179,11 +192,6 @@ impl ConsumerGroup {
         }
         let most = votes.into_iter().max_by_key(|(assignor, count)| (*count, *assignor));
         most.map_or(limits.assignors[0], |(assignor, _)| assignor)
-    }
-
-    /// Whether anybody subscribes to a topic.
-    pub(crate) fn is_subscribed_to(&self, topic: &str) -> bool {
-        self.state.topics().iter().any(|name| ***name == *topic)
     }
 
     /// Takes in the members of a classic group that goes on as this one, at the epoch of its generation.
@@ -245,6 +253,7 @@ impl ConsumerGroup {
     /// Changes what is durable.
     fn put(&mut self, record: GroupRecord, effects: &mut Effects) {
         self.state.apply(&record);
+        self.phase.set(None);
         effects.records.push(record);
     }
 

@@ -153,6 +153,7 @@ impl Groups {
             let owners = self.owners.read();
             if owners.topic == Some(topic.id)
                 && let Some(Some(owner)) = owners.by_partition.get(partition)
+                && !owner.is_spent()
             {
                 return Ok(Arc::clone(owner));
             }
@@ -174,7 +175,9 @@ impl Groups {
             let covering = Arc::clone(&self.covering);
             Owner::start(open, clock, cluster, self.terms(), snapshot, covering)
         };
-        Ok(Arc::clone(owners.by_partition[partition].get_or_insert_with(start)))
+        let owner = &mut owners.by_partition[partition];
+        owner.take_if(|owner| owner.is_spent());
+        Ok(Arc::clone(owner.get_or_insert_with(start)))
     }
 
     fn terms(&self) -> Terms {

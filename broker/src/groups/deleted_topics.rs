@@ -1,5 +1,6 @@
 //! Commits for topics that are deleted go with them, so that a new topic of the same name is not read
-//! from where the old one was left.
+//! from where the old one was left. The shards stop telling them as soon as they see the deletion; here
+//! the log is made to forget them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +21,10 @@ pub(crate) async fn run(broker: Arc<Broker>) {
     let mut known: Option<Arc<Image>> = None;
     loop {
         let image = images.borrow_and_update().clone();
-        let is_gone = |topic: &str| is_gone(known.as_deref(), &image, topic);
-        let has_gone =
-            known.as_ref().is_none_or(|known| known.topics.keys().any(|it| is_gone(it.as_str())));
-        if has_gone {
+        let deleted = &image.deleted_topics;
+        if known.is_none_or(|known| !Arc::ptr_eq(&known.deleted_topics, deleted)) {
             for owner in broker.groups.owners() {
-                forget(&owner, &is_gone).await;
+                forget(&owner).await;
             }
         }
         known = Some(image);
@@ -35,19 +34,11 @@ pub(crate) async fn run(broker: Arc<Broker>) {
     }
 }
 
-/// Whether a topic is not there any more, or is another of the same name.
-fn is_gone(before: Option<&Image>, now: &Image, topic: &str) -> bool {
-    let id = |image: &Image| image.topics.get(topic).map(|topic| topic.id);
-    match id(now) {
-        None => true,
-        Some(present) => before.and_then(id).is_some_and(|earlier| earlier != present),
-    }
-}
-
-async fn forget(owner: &Owner, is_gone: &impl Fn(&str) -> bool) {
+/// However long this takes, what is gone is decided by the topics that there are when it is forgotten.
+async fn forget(owner: &Owner) {
     loop {
         let stored = owner.store(|shard, _| {
-            let records = shard.plan_forgetting(is_gone, RECORDS_MAX);
+            let records = shard.plan_forgetting(RECORDS_MAX);
             Ok((records.len(), records))
         });
         match stored {

@@ -12,6 +12,7 @@ use super::consumer::{
 };
 use super::effects::{Effects, GroupError, Timer};
 use super::migration;
+use super::reads::Reads;
 
 /// The members of one group.
 #[derive(Debug)]
@@ -134,12 +135,18 @@ impl Members {
         }
     }
 
-    /// Whether its members may read `topic`.
-    pub(crate) fn is_subscribed(&self, topic: &str) -> bool {
+    /// What its members may read.
+    pub(crate) fn reads(&self) -> Reads<'_> {
         match self {
-            Self::Classic(group) => group.is_subscribed(topic),
-            Self::Consumer(group) => group.is_subscribed_to(topic),
+            Self::Classic(group) => group.reads(),
+            Self::Consumer(group) => Reads::Counted(group.state.readers()),
         }
+    }
+
+    /// Whether members come and go at the moment, so that what they read is not known.
+    pub(crate) fn is_rebalancing(&self) -> bool {
+        self.classic()
+            .is_some_and(|group| matches!(group.phase, Phase::Preparing { .. } | Phase::Completing))
     }
 
     /// Since when a classic group has been empty; milliseconds since 1970. The commits of others count
@@ -254,6 +261,18 @@ impl Members {
         effects.extend(trial);
         *self = Self::Consumer(Box::new(group));
         Ok(answer)
+    }
+
+    /// A heartbeat of the consumer protocol that can change nothing, since nothing can be stored.
+    pub(crate) fn keep_alive(
+        &mut self,
+        request: &HeartbeatRequest,
+        around: Surroundings<'_>,
+        effects: &mut Effects,
+    ) {
+        if let Self::Consumer(group) = self {
+            group.keep_alive(request, around, effects);
+        }
     }
 
     /// Whether commits of what `records` name are taken.

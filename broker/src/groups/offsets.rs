@@ -1,6 +1,6 @@
 //! What one group has committed. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use protocol::group_record::{CommittedOffset, GroupRecord, OffsetKey};
@@ -11,12 +11,14 @@ pub(crate) struct GroupOffsets {
     topics: BTreeMap<Arc<str>, BTreeMap<i32, CommittedOffset>>,
     /// Of all topics together.
     count: usize,
+    /// What the log still holds of topics that were deleted. Nobody is shown it any more.
+    orphaned: BTreeSet<(Arc<str>, i32)>,
 }
 
 impl GroupOffsets {
-    /// Whether there are none.
+    /// Whether there are none, nor any that the log is to forget.
     pub(crate) fn is_empty(&self) -> bool {
-        self.topics.is_empty()
+        self.topics.is_empty() && self.orphaned.is_empty()
     }
 
     /// For how many partitions there are any.
@@ -24,8 +26,16 @@ impl GroupOffsets {
         self.count
     }
 
+    /// The same, with what the log is to forget.
+    pub(crate) fn len_in_log(&self) -> usize {
+        self.count + self.orphaned.len()
+    }
+
     /// Takes what a record of the log says; `None` forgets.
     pub(crate) fn apply(&mut self, key: &OffsetKey, value: Option<CommittedOffset>) {
+        if !self.orphaned.is_empty() {
+            self.orphaned.remove(&(Arc::clone(&key.topic), key.partition));
+        }
         match value {
             Some(value) => {
                 let topic = match self.topics.get_mut(&key.topic) {
@@ -44,6 +54,16 @@ impl GroupOffsets {
         }
     }
 
+    /// The topics in which `is_gone` finds another than was committed to, or none, are read anew: what
+    /// was committed is not told any more, and left to be forgotten.
+    pub(crate) fn orphan(&mut self, is_gone: impl Fn(&str) -> bool) {
+        for (topic, partitions) in self.topics.extract_if(.., |topic, _| is_gone(topic)) {
+            self.count -= partitions.len();
+            let partitions = partitions.into_keys();
+            self.orphaned.extend(partitions.map(|partition| (Arc::clone(&topic), partition)));
+        }
+    }
+
     /// What is committed for a partition.
     pub(crate) fn get(&self, topic: &str, partition: i32) -> Option<&CommittedOffset> {
         self.topics.get(topic)?.get(&partition)
@@ -58,22 +78,22 @@ impl GroupOffsets {
         })
     }
 
-    /// Tombstones for all of a topic's partitions that `is_meant` names.
+    /// Tombstones for all that `is_meant` names, and for what is left of deleted topics.
     pub(crate) fn forget(
         &self,
         group: &Arc<str>,
         is_meant: impl Fn(&str, i32, &CommittedOffset) -> bool,
     ) -> Vec<GroupRecord> {
-        let mut records = Vec::new();
+        let tombstone = |topic: &Arc<str>, partition| {
+            let (group, topic) = (Arc::clone(group), Arc::clone(topic));
+            GroupRecord::Offset(OffsetKey { group, topic, partition }, None)
+        };
+        let orphaned = self.orphaned.iter().map(|(topic, partition)| tombstone(topic, *partition));
+        let mut records: Vec<_> = orphaned.collect();
         for (topic, partitions) in &self.topics {
             for (partition, value) in partitions {
                 if is_meant(topic, *partition, value) {
-                    let key = OffsetKey {
-                        group: Arc::clone(group),
-                        topic: Arc::clone(topic),
-                        partition: *partition,
-                    };
-                    records.push(GroupRecord::Offset(key, None));
+                    records.push(tombstone(topic, *partition));
                 }
             }
         }
@@ -147,6 +167,23 @@ mod tests {
             offsets.apply(&key, value);
         }
         assert!(offsets.is_empty());
+    }
+
+    #[test]
+    fn what_was_committed_to_a_deleted_topic_is_not_told_and_is_forgotten() {
+        let mut offsets = GroupOffsets::default();
+        for (topic, partition) in [("t", 0), ("t", 1), ("u", 0)] {
+            offsets.apply(&key(topic, partition), Some(committed(5, 0)));
+        }
+        offsets.orphan(|topic| topic == "t");
+        assert_eq!((offsets.get("t", 1), offsets.len()), (None, 1));
+        offsets.apply(&key("t", 0), Some(committed(7, 0)));
+        let group = Arc::from("g");
+        let tombstones = offsets.forget(&group, |_, _, _| false);
+        assert_eq!(tombstones, [GroupRecord::Offset(key("t", 1), None)], "not the new one");
+        offsets.apply(&key("t", 1), None);
+        assert_eq!(offsets.len_in_log(), 2);
+        assert_eq!(offsets.get("t", 0).unwrap().offset, 7);
     }
 
     #[test]

@@ -6,26 +6,25 @@
 //!
 //! When the log refuses for now (a full disk, a busy flusher), what members have changed already is
 //! kept, written later, and answered then; until that is done only heartbeats are taken. When the log
-//! is lost, so are the groups here: whoever waits is told to look for the coordinator again.
+//! is lost, so are the groups here: whoever waits is told to look for the coordinator again. After a
+//! while another owner loads them anew.
 
 mod background;
+mod writing;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
-use protocol::batch::builder::{BatchBuilder, NewRecord};
-use protocol::batch::{Attributes, BatchHeader, Codec, HEADER_BYTES};
 use protocol::group_record::GroupRecord;
-use protocol::types::{Offset, Timestamp};
-use raft::replica::ProduceError;
-use storage::error::AppendError;
-use storage::log::AppendBatch;
+use protocol::types::Offset;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
+use self::writing::AppendOutcome;
 use super::effects::{Answer, Effects, GroupError, Ticket};
 use super::shard::{Shard, Terms};
 use super::snapshot::SnapshotFile;
@@ -39,6 +38,9 @@ use crate::partition::waiters::CommitState;
 
 /// When an append that the log has refused for now is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// When groups that were given up are loaded anew.
+const RELOAD_AFTER: Duration = Duration::from_secs(30);
 
 /// Bytes of the log that no snapshot covers, beyond which one is made; more if the last one was larger.
 const UNCOVERED_BYTES_MAX: usize = 16 << 20;
@@ -97,6 +99,8 @@ pub(crate) struct Owner {
     /// Set once the groups are loaded, and kept when they are lost.
     tally: OnceLock<Arc<Tally>>,
     state: Mutex<State>,
+    /// Whether the groups are given up, for those who do not hold the lock.
+    is_lost: AtomicBool,
     /// The task of the times looks again.
     look_again: Arc<Notify>,
 }
@@ -105,7 +109,8 @@ pub(crate) struct Owner {
 enum State {
     Loading,
     Serving(Box<Serving>),
-    Lost,
+    /// Given up then.
+    Lost(Instant),
 }
 
 #[derive(Debug)]
@@ -156,6 +161,7 @@ impl Owner {
             covering,
             tally: OnceLock::new(),
             state: Mutex::new(State::Loading),
+            is_lost: AtomicBool::new(false),
             look_again: Arc::new(Notify::new()),
         });
         tokio::spawn(background::run(Arc::downgrade(&owner), Arc::clone(&owner.look_again)));
@@ -170,6 +176,36 @@ impl Owner {
     /// The two clocks.
     pub(crate) fn times(&self) -> Times {
         Times { now: self.clock.monotonic(), wall_ms: self.clock.now().get() }
+    }
+
+    /// Whether another owner may load the groups: this one has given them up some time ago.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.is_lost.load(Ordering::Relaxed)
+            && matches!(*self.state.lock(), State::Lost(since) if self.clock.monotonic() >= since + RELOAD_AFTER)
+    }
+
+    /// Gives the groups up: nobody knows what the log holds of them. Whoever waits is told that they
+    /// are not here.
+    fn give_up(&self, state: &mut State) {
+        *state = State::Lost(self.clock.monotonic());
+        self.is_lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Changes the groups. A panic in between leaves memory and log apart, so that they are given up.
+    fn guarded<T>(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        change: impl FnOnce(&mut MutexGuard<'_, State>) -> T,
+    ) -> T {
+        match catch_unwind(AssertUnwindSafe(|| change(state))) {
+            Ok(changed) => changed,
+            Err(panic) => {
+                let partition = &self.partition.name.partition;
+                tracing::error!(%partition, "a change of groups has panicked: they are loaded anew");
+                self.give_up(state);
+                resume_unwind(panic)
+            }
+        }
     }
 
     /// Looks at the groups. What is seen may be told once the log is committed up to the offset.
@@ -209,9 +245,13 @@ impl Owner {
         serving.next_ticket += 1;
         let (sender, receiver) = oneshot::channel();
         serving.waiting.insert(ticket, sender);
-        serving.shard.see(self.cluster.image());
-        let effects = begin(&mut serving.shard, ticket, at);
-        self.carry_out(&mut state, effects, at);
+        self.guarded(&mut state, |state| {
+            if let Ok(serving) = state.serving() {
+                serving.shard.see(self.cluster.image());
+                let effects = begin(&mut serving.shard, ticket, at);
+                self.carry_out(state, effects, at);
+            }
+        });
         Ok(receiver)
     }
 
@@ -222,11 +262,14 @@ impl Owner {
     ) -> Result<(T, Offset), Unavailable> {
         let at = self.times();
         let mut state = self.state.lock();
-        let serving = state.serving()?;
-        serving.check_not_held_back()?;
-        serving.shard.see(self.cluster.image());
-        let (changed, effects) = change(&mut serving.shard, at);
-        self.carry_out(&mut state, effects, at);
+        state.serving()?.check_not_held_back()?;
+        let changed = self.guarded(&mut state, |state| {
+            let serving = state.serving()?;
+            serving.shard.see(self.cluster.image());
+            let (changed, effects) = change(&mut serving.shard, at);
+            self.carry_out(state, effects, at);
+            Ok(changed)
+        })?;
         let serving = state.serving()?;
         // The change is made, but it is not known when it will be durable.
         serving.check_not_held_back()?;
@@ -258,7 +301,7 @@ impl Owner {
             Err(AppendOutcome::Refused) => Err(PlanRefusal::Unavailable(Unavailable::Blocked)),
             Err(AppendOutcome::TooLarge) => Err(PlanRefusal::TooLarge),
             Err(AppendOutcome::Lost) => {
-                *state = State::Lost;
+                self.give_up(&mut state);
                 Err(PlanRefusal::Unavailable(Unavailable::NotHere))
             }
         }
@@ -267,6 +310,12 @@ impl Owner {
     /// Bytes that one batch may have.
     pub(crate) fn batch_bytes_max(&self) -> usize {
         usize::try_from(self.partition.settings().log.segment_bytes_max).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes that a member may tell of itself. The log may keep them twice, as they were sent and as they
+    /// were understood, and those of its predecessor with them.
+    pub(crate) fn member_bytes_max(&self) -> usize {
+        self.batch_bytes_max() / 8
     }
 
     /// Whether everything below `upto` is committed already.
@@ -304,70 +353,6 @@ impl Owner {
         }
     }
 
-    /// Tries to append what is held back.
-    fn write_held_back(&self, state: &mut MutexGuard<'_, State>, at: Times) {
-        let State::Serving(serving) = &mut **state else { return };
-        let Some(mut held_back) = serving.held_back.take() else { return };
-        match self.append(&mut serving.uncovered, &held_back.records, at) {
-            Ok(end) => {
-                serving.end = end;
-                serving.tell(held_back.answers);
-            }
-            Err(AppendOutcome::Refused) => {
-                held_back.retry_at = at.now + RETRY_AFTER;
-                serving.held_back = Some(held_back);
-            }
-            Err(AppendOutcome::Lost | AppendOutcome::TooLarge) => {
-                tracing::error!(
-                    partition = %self.partition.name.partition,
-                    "the groups of this partition are given up: their changes cannot be stored"
-                );
-                **state = State::Lost;
-            }
-        }
-    }
-
-    fn append(
-        &self,
-        uncovered: &mut Uncovered,
-        records: &[GroupRecord],
-        at: Times,
-    ) -> Result<Offset, AppendOutcome> {
-        let timestamp = Timestamp::new(at.wall_ms);
-        let mut builder = BatchBuilder::new(Attributes::new(Codec::None));
-        for record in records {
-            let (key, value) = (record.encode_key(), record.encode_value());
-            let (key, value) = (Some(key.as_slice()), value.as_deref());
-            builder = builder.with_record(&NewRecord { timestamp, key, value, headers: &[] });
-        }
-        let batch = builder.build().expect("nothing is compressed");
-        let bytes = batch.len();
-        let header = BatchHeader::parse(&batch).expect("it was just built");
-        let body = Bytes::from(batch).slice(HEADER_BYTES..);
-        match self.partition.replica.produce(AppendBatch { header, body }, timestamp) {
-            Ok(appended) => {
-                uncovered.bytes += bytes;
-                if uncovered.bytes >= uncovered.bytes_max && !uncovered.is_being_covered {
-                    self.look_again.notify_one();
-                }
-                Ok(appended.next_offset)
-            }
-            Err(ProduceError::Append(AppendError::Busy { .. } | AppendError::DiskFull)) => {
-                Err(AppendOutcome::Refused)
-            }
-            Err(ProduceError::Append(AppendError::LargerThanSegment { .. })) => {
-                Err(AppendOutcome::TooLarge)
-            }
-            Err(error) => {
-                tracing::warn!(
-                    partition = %self.partition.name.partition, %error,
-                    "changes of groups cannot be stored"
-                );
-                Err(AppendOutcome::Lost)
-            }
-        }
-    }
-
     /// Lets the task of the times know of an earlier time than the one it waits for.
     fn arm(&self, serving: &mut Serving) {
         let next = serving.next_look();
@@ -390,7 +375,7 @@ impl State {
         match self {
             Self::Loading => Err(Unavailable::Loading),
             Self::Serving(serving) => Ok(serving),
-            Self::Lost => Err(Unavailable::NotHere),
+            Self::Lost(_) => Err(Unavailable::NotHere),
         }
     }
 }
@@ -412,20 +397,12 @@ impl Serving {
     }
 
     fn next_look(&self) -> Option<Instant> {
-        let retry_at = self.held_back.as_ref().map(|held_back| held_back.retry_at);
-        [self.shard.next_wake(), retry_at].into_iter().flatten().min()
+        match &self.held_back {
+            // Until then nothing is decided: members could not tell that they are alive.
+            Some(held_back) => Some(held_back.retry_at),
+            None => self.shard.next_wake(),
+        }
     }
-}
-
-/// What became of an append that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AppendOutcome {
-    /// Try again later.
-    Refused,
-    /// It will never fit.
-    TooLarge,
-    /// The log takes nothing any more.
-    Lost,
 }
 
 impl std::fmt::Debug for Owner {

@@ -10,7 +10,9 @@
 //!
 //! Either way a replay of the log gives the same. No timer looks at more than one group.
 
-use std::collections::{BTreeSet, HashMap};
+mod plans;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,7 @@ use super::offsets::{Expiry, GroupOffsets};
 use super::replay::Replay;
 use super::tally::{Share, Standing, Tally};
 use super::times::Times;
+use super::wakes::Wakes;
 use crate::cluster::image::Image;
 
 /// One group.
@@ -34,8 +37,6 @@ pub(crate) struct Group {
     pub(crate) members: Members,
     /// What it has committed.
     pub(crate) offsets: GroupOffsets,
-    /// When it is looked at next, to forget what is too old.
-    expiry_at: Option<Instant>,
     /// What it adds to the tally of all groups.
     share: Share,
 }
@@ -45,7 +46,6 @@ impl Group {
         Self {
             members: Members::new(name),
             offsets: GroupOffsets::default(),
-            expiry_at: None,
             share: Share::new(Arc::clone(tally)),
         }
     }
@@ -62,7 +62,7 @@ impl Group {
 
     /// Whether it holds nothing, and no record of it is in the log.
     fn is_void(&self) -> bool {
-        self.members.is_void() && self.offsets.is_empty() && self.expiry_at.is_none()
+        self.members.is_void() && self.offsets.is_empty()
     }
 
     fn expiry(&self, wall_ms: i64, retention_ms: i64) -> Expiry {
@@ -107,8 +107,8 @@ pub(crate) enum Due {
 #[derive(Debug)]
 pub(crate) struct Shard {
     groups: HashMap<Arc<str>, Group>,
-    /// The earliest first. A time that is no longer meant is found out when it comes.
-    wakes: BTreeSet<(Instant, Arc<str>, Timer)>,
+    /// A time that is no longer meant is found out when it comes.
+    wakes: Wakes,
     terms: Terms,
     /// The topics, as they were seen last.
     image: Arc<Image>,
@@ -118,7 +118,7 @@ pub(crate) struct Shard {
 impl Shard {
     /// The groups that a replay has found; their members' sessions begin now.
     pub(crate) fn new(replay: Replay, terms: Terms, image: Arc<Image>, at: Times) -> Self {
-        let (groups, wakes, tally) = (HashMap::new(), BTreeSet::new(), Arc::default());
+        let (groups, wakes, tally) = (HashMap::new(), Wakes::default(), Arc::default());
         let mut shard = Self { groups, wakes, terms, image: Arc::clone(&image), tally };
         shard.see(image);
         for (name, stored) in replay.groups {
@@ -150,7 +150,23 @@ impl Shard {
     /// The topics or the settings may have changed.
     pub(crate) fn see(&mut self, image: Arc<Image>) {
         self.terms.consumer.see(&image);
+        if !Arc::ptr_eq(&self.image.deleted_topics, &image.deleted_topics) {
+            self.orphan_commits(&image);
+        }
         self.image = image;
+    }
+
+    /// What was committed before a topic was deleted is no commit to the next one of its name.
+    fn orphan_commits(&mut self, image: &Image) {
+        let id = |image: &Image, topic: &str| image.topics.get(topic).map(|topic| topic.id);
+        let is_gone = |topic: &str| {
+            let now = id(image, topic);
+            now.is_none() || now != id(&self.image, topic)
+        };
+        for group in self.groups.values_mut() {
+            group.offsets.orphan(is_gone);
+            group.count();
+        }
     }
 
     /// What its groups amount to.
@@ -241,6 +257,16 @@ impl Shard {
         (answer, effects)
     }
 
+    /// Takes a ConsumerGroupHeartbeat for a sign of life and no more: nothing can be stored for now.
+    pub(crate) fn keep_alive(&mut self, name: &Arc<str>, request: &HeartbeatRequest, at: Times) {
+        let Self { groups, terms, image, .. } = self;
+        let around = terms.around(name, image, at);
+        let Some(group) = groups.get_mut(name) else { return };
+        let mut effects = Effects::default();
+        group.members.keep_alive(request, around, &mut effects);
+        self.note_timers(name, &mut effects);
+    }
+
     /// The members of one LeaveGroup, by member id and static id; what became of each.
     pub(crate) fn leave(
         &mut self,
@@ -279,66 +305,6 @@ impl Shard {
         }
     }
 
-    /// What deletes a group with all that it has committed.
-    ///
-    /// # Errors
-    /// [`GroupError::UnknownGroup`], [`GroupError::NotEmpty`].
-    pub(crate) fn plan_deletion(&self, name: &Arc<str>) -> Result<Vec<GroupRecord>, GroupError> {
-        let group = self.groups.get(name).ok_or(GroupError::UnknownGroup)?;
-        if !group.members.is_empty() {
-            return Err(GroupError::NotEmpty);
-        }
-        let mut records = group.offsets.forget(name, |_, _, _| true);
-        records.extend(group.members.tombstones(name));
-        Ok(records)
-    }
-
-    /// What forgets the commits for some partitions.
-    ///
-    /// # Errors
-    /// [`GroupError::UnknownGroup`]; [`GroupError::NotEmpty`] if the group has members that are no
-    /// consumers. For each partition [`GroupError::Subscribed`] if its members read the topic.
-    pub(crate) fn plan_offset_deletion(
-        &self,
-        name: &Arc<str>,
-        partitions: &[(Arc<str>, i32)],
-    ) -> Result<(Vec<Verdict>, Vec<GroupRecord>), GroupError> {
-        let group = self.groups.get(name).ok_or(GroupError::UnknownGroup)?;
-        if !group.members.is_empty() && !group.members.is_of_consumers() {
-            return Err(GroupError::NotEmpty);
-        }
-        let mut records = Vec::new();
-        let mut answer = |(topic, partition): &(Arc<str>, i32)| {
-            if group.members.is_subscribed(topic) {
-                return Err(GroupError::Subscribed);
-            }
-            if group.offsets.get(topic, *partition).is_some() {
-                let (group, topic) = (Arc::clone(name), Arc::clone(topic));
-                let key = OffsetKey { group, topic, partition: *partition };
-                records.push(GroupRecord::Offset(key, None));
-            }
-            Ok(())
-        };
-        let answers = partitions.iter().map(&mut answer).collect();
-        Ok((answers, records))
-    }
-
-    /// What forgets the commits for some topics, at most so many of them (and those of one group more).
-    pub(crate) fn plan_forgetting(
-        &self,
-        is_meant: impl Fn(&str) -> bool,
-        records_max: usize,
-    ) -> Vec<GroupRecord> {
-        let mut records = Vec::new();
-        for (name, group) in &self.groups {
-            if records.len() >= records_max {
-                break;
-            }
-            records.extend(group.offsets.forget(name, |topic, _, _| is_meant(topic)));
-        }
-        records
-    }
-
     /// Takes commits and deletions that the log has taken.
     pub(crate) fn apply(&mut self, records: Vec<GroupRecord>, at: Times) {
         for record in records {
@@ -346,6 +312,7 @@ impl Shard {
                 GroupRecord::Offset(key, value) => self.apply_offset(key, value, at),
                 GroupRecord::ClassicGroup(name, None) | GroupRecord::ConsumerGroup(name, None) => {
                     self.groups.remove(&name);
+                    self.wakes.forget(&name);
                 }
                 // Of a group without members, which goes with the last of its records.
                 GroupRecord::TargetEpoch(_, None) | GroupRecord::Regex(_, None) => {}
@@ -374,51 +341,27 @@ impl Shard {
         }
         group.offsets.apply(&key, value);
         group.count();
-        if group.expiry_at.is_none() {
+        if !self.wakes.is_set(&name, &Timer::Expiry) {
             self.note_expiry(&name, at);
         }
     }
 
     /// When to ask for [`Shard::due`] next.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
-        self.wakes.first().map(|(at, _, _)| *at)
+        self.wakes.first()
     }
 
     /// The next time that has come.
     pub(crate) fn due(&mut self, now: Instant) -> Option<Due> {
-        loop {
-            if self.next_wake()? > now {
-                return None;
-            }
-            let (at, name, timer) = self.wakes.pop_first()?;
-            let Some(group) = self.groups.get_mut(&name) else { continue };
-            if timer != Timer::Expiry {
-                return Some(Due::Members(name, timer));
-            }
-            // A later time was set since, by a look that came between.
-            if group.expiry_at == Some(at) {
-                group.expiry_at = None;
-                return Some(Due::Expiry(name));
-            }
-        }
+        Some(match self.wakes.take_due(now)? {
+            (name, Timer::Expiry) => Due::Expiry(name),
+            (name, timer) => Due::Members(name, timer),
+        })
     }
 
     /// A time of a group's members has come.
     pub(crate) fn wake(&mut self, name: &Arc<str>, timer: &Timer, at: Times) -> Effects {
         self.change(name, at, |group, around, effects| group.members.wake(timer, around, effects))
-    }
-
-    /// What forgets the commits of a group that are too old, and the group with the last of them.
-    pub(crate) fn plan_expiry(&self, name: &Arc<str>, at: Times) -> Vec<GroupRecord> {
-        let Some(group) = self.groups.get(name) else { return Vec::new() };
-        let expiry = group.expiry(at.wall_ms, self.terms.retention_ms);
-        let mut records = group.offsets.forget(name, |topic, _, value| {
-            !group.members.is_subscribed(topic) && expiry.is_over(value)
-        });
-        if group.members.is_idle() && records.len() == group.offsets.len() {
-            records.extend(group.members.tombstones(name));
-        }
-        records
     }
 
     /// Sets the time at which a group is looked at next, if it is not set.
@@ -433,9 +376,8 @@ impl Shard {
 
     /// Sets the time at which a group is looked at next.
     pub(crate) fn set_expiry(&mut self, name: &Arc<str>, until: Instant) {
-        if let Some(group) = self.groups.get_mut(name) {
-            group.expiry_at = Some(until);
-            self.wakes.insert((until, Arc::clone(name), Timer::Expiry));
+        if self.groups.contains_key(name) {
+            self.wakes.set(name, Timer::Expiry, until);
         }
     }
 
@@ -454,13 +396,15 @@ impl Shard {
         let group = groups.get_mut(name).expect("it was just put there");
         change(group, around, &mut effects);
         group.members.settle(around, &mut effects);
-        if group.is_void() {
+        let is_kept = self.wakes.is_set(name, &Timer::Expiry);
+        if group.is_void() && !is_kept {
             self.groups.remove(name);
+            self.wakes.forget(name);
             effects.timers.clear();
             return effects;
         }
         group.count();
-        if group.expiry_at.is_none() {
+        if !is_kept {
             self.note_expiry(name, at);
         }
         self.note_timers(name, &mut effects);
@@ -469,7 +413,7 @@ impl Shard {
 
     fn note_timers(&mut self, name: &Arc<str>, effects: &mut Effects) {
         for (at, timer) in effects.timers.drain(..) {
-            self.wakes.insert((at, Arc::clone(name), timer));
+            self.wakes.set(name, timer, at);
         }
     }
 }

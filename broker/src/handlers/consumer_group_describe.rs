@@ -1,6 +1,7 @@
 //! ConsumerGroupDescribe (API key 69): who is in consumer groups, what they own, and what is meant for
 //! them (behaviour 49).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kafka_protocol::messages as m;
@@ -37,17 +38,22 @@ pub(crate) fn handle(
     context: &RequestContext,
     request: ConsumerGroupDescribeRequest,
 ) -> Work {
-    let groups = request.group_ids.iter().map(|group| {
-        let described = describe(broker, context, group).unwrap_or_else(|(error, why)| {
-            DescribedGroup::default().with_error_code(error.code()).with_error_message(why)
+    // What is asked twice is answered once: an answer may be much longer than its question.
+    let mut asked = HashSet::new();
+    let groups =
+        request.group_ids.iter().filter(|group| asked.insert(group.to_string())).map(|group| {
+            let described = describe(broker, context, group).unwrap_or_else(|(error, why)| {
+                DescribedGroup::default().with_error_code(error.code()).with_error_message(why)
+            });
+            let described = described.with_group_id(m::GroupId(text(group)));
+            if request.include_authorized_operations
+                && described.error_code == ErrorCode::None.code()
+            {
+                let operations = authorized_operations(context, Resource::Group(group));
+                return described.with_authorized_operations(operations);
+            }
+            described
         });
-        let described = described.with_group_id(m::GroupId(text(group)));
-        if request.include_authorized_operations && described.error_code == ErrorCode::None.code() {
-            let operations = authorized_operations(context, Resource::Group(group));
-            return described.with_authorized_operations(operations);
-        }
-        described
-    });
     let response = ConsumerGroupDescribeResponse::default().with_groups(groups.collect());
     Work::message(Response::ConsumerGroupDescribe(response))
 }

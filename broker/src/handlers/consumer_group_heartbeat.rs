@@ -19,6 +19,7 @@ use crate::groups::after_commit;
 use crate::groups::consumer::member::from_topics;
 use crate::groups::consumer::{HeartbeatAnswer, HeartbeatRequest, ID_BYTES_MAX};
 use crate::groups::effects::GroupError;
+use crate::groups::owner::Unavailable;
 use crate::reply::Work;
 use crate::wire_text::{message, shared, text};
 
@@ -50,6 +51,10 @@ pub(crate) fn handle(
     if let Err(error) = copied.check(context.api_version, limits) {
         return Work::message(refused(error));
     }
+    if copied.names_bytes() > owner.member_bytes_max() {
+        let error = GroupError::InvalidRequest("SubscribedTopicNames are too long.");
+        return Work::message(refused(error));
+    }
     match owner.change(|shard, at| shard.consumer_heartbeat(&group, &copied, at)) {
         Ok((answer, upto)) => {
             after_commit::respond(owner, upto, move |committed| match (committed, answer) {
@@ -58,7 +63,14 @@ pub(crate) fn handle(
                 (Err(error), _) => failed(error_map::unavailable(error)),
             })
         }
-        Err(error) => Work::message(failed(error_map::unavailable(error))),
+        Err(error) => {
+            if error == Unavailable::Blocked {
+                // It must not be taken for dead because a disk is full. If this fails too, it is
+                // answered alike.
+                owner.touch(|shard, at| shard.keep_alive(&group, &copied, at)).ok();
+            }
+            Work::message(failed(error_map::unavailable(error)))
+        }
     }
 }
 

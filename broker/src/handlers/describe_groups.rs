@@ -1,5 +1,6 @@
 //! DescribeGroups (API key 15): who is in classic groups, and what they read (behaviour 48).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,22 +30,27 @@ pub(crate) fn handle(
     context: &RequestContext,
     request: DescribeGroupsRequest,
 ) -> Work {
-    let groups = request.groups.iter().map(|group| {
-        let described = describe(broker, context, group).unwrap_or_else(|(error, why)| {
-            let described = DescribedGroup::default().with_error_code(error.code());
-            if context.api_version >= UNKNOWN_GROUP_SINCE {
-                described.with_error_message(why)
-            } else {
-                described
+    // What is asked twice is answered once: an answer may be much longer than its question.
+    let mut asked = HashSet::new();
+    let groups =
+        request.groups.iter().filter(|group| asked.insert(group.to_string())).map(|group| {
+            let described = describe(broker, context, group).unwrap_or_else(|(error, why)| {
+                let described = DescribedGroup::default().with_error_code(error.code());
+                if context.api_version >= UNKNOWN_GROUP_SINCE {
+                    described.with_error_message(why)
+                } else {
+                    described
+                }
+            });
+            let described = described.with_group_id(m::GroupId(text(group)));
+            if request.include_authorized_operations
+                && described.error_code == ErrorCode::None.code()
+            {
+                let operations = authorized_operations(context, Resource::Group(group));
+                return described.with_authorized_operations(operations);
             }
+            described
         });
-        let described = described.with_group_id(m::GroupId(text(group)));
-        if request.include_authorized_operations && described.error_code == ErrorCode::None.code() {
-            let operations = authorized_operations(context, Resource::Group(group));
-            return described.with_authorized_operations(operations);
-        }
-        described
-    });
     let response = DescribeGroupsResponse::default().with_groups(groups.collect());
     Work::message(Response::DescribeGroups(response))
 }

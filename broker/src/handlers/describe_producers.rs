@@ -4,6 +4,7 @@
 //! differ where clients stamp records with times of their own. Until transactions exist no producer
 //! has one open.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kafka_protocol::messages::describe_producers_response::{
@@ -32,8 +33,11 @@ pub(crate) fn handle(
     context: &RequestContext,
     request: DescribeProducersRequest,
 ) -> Work {
+    // What is asked twice is answered once: an answer may be much longer than its question.
+    let mut asked = HashSet::new();
     let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partition_indexes.iter().map(|index| {
+        let is_new = |index: &&i32| asked.insert((topic.name.clone(), **index));
+        let partitions = topic.partition_indexes.iter().filter(is_new).map(|index| {
             let response = PartitionResponse::default().with_partition_index(*index);
             match active(broker, context, &topic.name, *index) {
                 Ok(producers) => response.with_error_message(None).with_active_producers(producers),

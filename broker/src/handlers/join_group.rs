@@ -18,12 +18,15 @@ use crate::context::RequestContext;
 use crate::error_map;
 use crate::groups::after_commit;
 use crate::groups::classic::JoinRequest;
-use crate::groups::effects::{Answer, Joined, Ticket};
+use crate::groups::effects::{Answer, GroupError, Joined, Ticket};
 use crate::groups::owner::{Owner, Told};
 use crate::groups::times::from_millis;
 use crate::reply::{Reply, Work};
 use crate::wire_text::{shared, text};
 
+/// How much of a member's name begins its id. An id as long as the longest string that a record can
+/// hold could not be stored.
+const NAME_BYTES_MAX: usize = 1024;
 /// From here on the rebalance has a timeout of its own.
 const REBALANCE_TIMEOUT_SINCE: i16 = 1;
 /// From here on a first join only fetches a member id (KIP-394).
@@ -70,6 +73,10 @@ fn begin(
         return Err(ErrorCode::GroupAuthorizationFailed);
     }
     let owner = broker.groups.owner(&request.group_id).map_err(error_map::unavailable)?;
+    let told_bytes: usize = request.protocols.iter().map(|it| it.metadata.len()).sum();
+    if told_bytes > owner.member_bytes_max() {
+        return Err(error_map::group(GroupError::TooLarge));
+    }
     let group = shared(&request.group_id);
     let told =
         owner.ask(|shard, ticket, at| shard.join(&group, &copied(context, request, ticket), at));
@@ -83,6 +90,7 @@ fn copied(context: &RequestContext, request: &JoinGroupRequest, ticket: Ticket) 
     let session_timeout = from_millis(request.session_timeout_ms);
     let has_own_timeout = version >= REBALANCE_TIMEOUT_SINCE;
     let named_by = request.group_instance_id.as_deref().unwrap_or(client_id);
+    let named_by = &named_by[..named_by.floor_char_boundary(NAME_BYTES_MAX)];
     let protocols = request.protocols.iter();
     JoinRequest {
         ticket,

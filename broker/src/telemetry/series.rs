@@ -115,6 +115,9 @@ fn labels(client: &str, attributes: &[Attribute<'_>]) -> String {
         };
         if labels.len() < LABELS_MAX
             && !is_reserved
+            && !key.is_empty()
+            // Prometheus keeps these for itself; `__name__` would make it another metric.
+            && !key.starts_with("__")
             && !key.starts_with(|c: char| c.is_ascii_digit())
         {
             labels.insert(key, value);

@@ -178,3 +178,13 @@ fn only_so_many_clients_are_remembered() {
     let remembered = case.telemetry.state.lock().instances.count();
     assert!(remembered <= instances::INSTANCES_MAX && remembered > instances::INSTANCES_MAX / 2);
 }
+
+#[test]
+fn labels_that_prometheus_keeps_for_itself_are_left_out() {
+    let case = Case::new(&[("s", &[("metrics", "*"), ("interval.ms", "100")])]);
+    let told = case.ask(&asker(2)).unwrap();
+    let labels = [("", "x"), ("__name__", "up"), ("good", "y")];
+    case.push(&asker(2), told.id, 0, &metrics("a", None, 1.0, &labels)).unwrap();
+    let shown = case.shown();
+    assert!(shown.contains("client_id=\"app-1\",client_rack=\"r1\",good=\"y\"} 1\n"), "{shown}");
+}

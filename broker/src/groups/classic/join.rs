@@ -6,9 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::offers::distinct;
 use super::{ClassicGroup, Limits, Member, Phase};
 use crate::groups::effects::{Answer, Effects, GroupError, Ticket, Timer};
 use crate::groups::times::Times;
+
+/// A new member whose first join is not answered for so long is given up, as in Kafka: its client may
+/// have gone, which nobody else would notice.
+const NEW_MEMBER_WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// A JoinGroup, checked and copied out of its frame.
 #[derive(Debug, Clone)]
@@ -44,6 +49,7 @@ impl JoinRequest {
             assignment: Bytes::new(),
             session_until: at.now + self.session_timeout,
             session_look: None,
+            new_until: Some(at.now + NEW_MEMBER_WAIT_MAX),
             joining: Some(self.ticket),
             syncing: None,
         }
@@ -85,12 +91,13 @@ impl ClassicGroup {
         if request.member_id.is_empty() {
             return self.join_anew(request, at, limits, effects);
         }
-        if self.pending.remove(&request.member_id).is_some() {
+        if self.pending.contains_key(&request.member_id) {
+            self.check_room(limits)?;
+            self.pending.remove(&request.member_id);
             if request.instance_id.is_some() {
                 // A static member never gets an id ahead of its join.
                 return Err(GroupError::UnknownMember);
             }
-            self.check_room(limits)?;
             self.add(Arc::clone(&request.member_id), request, at, limits, effects);
             return Ok(());
         }
@@ -139,7 +146,7 @@ impl ClassicGroup {
         let is_same =
             self.members.get(member_id).is_some_and(|it| it.protocols == request.protocols);
         let answers_at_once = match self.phase {
-            Phase::Completing { .. } => is_same,
+            Phase::Completing => is_same,
             // A leader that joins again has seen its subscriptions change.
             Phase::Stable => is_same && !is_leader,
             Phase::Empty | Phase::Preparing { .. } => false,
@@ -235,7 +242,7 @@ impl ClassicGroup {
         }
         let before = member.subscription(protocol.as_deref());
         let mut successor = request.to_member(at);
-        successor.assignment = member.assignment;
+        (successor.assignment, successor.new_until) = (member.assignment, member.new_until);
         let is_same = protocol.is_some() && before == successor.subscription(protocol.as_deref());
         if self.unsynced.remove(old) {
             self.unsynced.insert(Arc::clone(new));
@@ -284,7 +291,7 @@ impl ClassicGroup {
     ) {
         let until = match self.phase {
             Phase::Preparing { .. } => return,
-            Phase::Completing { .. } => {
+            Phase::Completing => {
                 self.give_up_syncs(effects);
                 at.now + self.rebalance_timeout()
             }
@@ -349,13 +356,15 @@ impl ClassicGroup {
         self.protocol = self.selected();
         self.elect();
         let until = at.now + self.rebalance_timeout();
-        self.enter(Phase::Completing { until }, at);
+        self.enter(Phase::Completing, at);
+        self.sync_until = Some(until);
         effects.timers.push((until, Timer::Sync));
         self.unsynced = self.members.keys().cloned().collect();
         let member_ids: Vec<Arc<str>> = self.members.keys().cloned().collect();
         for member_id in member_ids {
             let joined = self.joined(&member_id, false);
             let member = self.members.get_mut(&member_id).expect("just listed");
+            member.new_until = None;
             if let Some(ticket) = member.joining.take() {
                 effects.answers.push((ticket, Answer::Join(Ok(joined))));
             }
@@ -394,9 +403,9 @@ impl ClassicGroup {
         if others == 0 {
             return true;
         }
-        let offered = |name: &str| {
-            let is_its = |member: &&Member| member.protocols.iter().any(|(it, _)| **it == *name);
-            self.offers.count(name) - own().filter(is_its).count()
+        let own: Vec<_> = own().map(|member| distinct(&member.protocols)).collect();
+        let offered = |name: &Arc<str>| {
+            self.offers.count(name) - own.iter().filter(|names| names.contains(name)).count()
         };
         self.protocol_type.as_ref() == Some(&request.protocol_type)
             && request.protocols.iter().any(|(name, _)| offered(name) == others)
@@ -414,8 +423,18 @@ impl ClassicGroup {
         votes.into_iter().max_by_key(|(_, count)| *count).map(|(name, _)| name)
     }
 
+    /// Whether one more may come. As in Kafka an empty group takes anybody, and one that rebalances
+    /// counts those who have joined: the others may be gone.
     fn check_room(&self, limits: &Limits) -> Result<(), GroupError> {
-        let count = self.members.len() + self.pending.len();
-        if count >= limits.members_max { Err(GroupError::Full) } else { Ok(()) }
+        let is_full = self.members.len() >= limits.members_max
+            && match self.phase {
+                Phase::Empty => false,
+                Phase::Preparing { .. } => {
+                    let joined = self.members.values().filter(|member| member.joining.is_some());
+                    joined.count() >= limits.members_max
+                }
+                Phase::Completing | Phase::Stable => true,
+            };
+        if is_full { Err(GroupError::Full) } else { Ok(()) }
     }
 }

@@ -48,7 +48,7 @@ impl ClassicGroup {
         }
         match self.phase {
             Phase::Empty => {}
-            Phase::Stable | Phase::Completing { .. } => {
+            Phase::Stable | Phase::Completing => {
                 self.prepare_rebalance(at, limits, effects);
                 self.complete_join_if_all_joined(at, effects);
             }

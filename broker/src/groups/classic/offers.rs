@@ -1,7 +1,7 @@
 //! How many members of a group offer each protocol: neither a join nor a vote has to ask all of them.
 //! Invariant: what is counted are the members that are in the group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -42,9 +42,6 @@ impl Offers {
 }
 
 /// The names in a list, each once: nothing forbids a member to say one twice.
-fn distinct(protocols: &[(Arc<str>, Bytes)]) -> impl Iterator<Item = &Arc<str>> {
-    let is_first =
-        |place: usize, name: &Arc<str>| !protocols[..place].iter().any(|(it, _)| it == name);
-    let names = protocols.iter().map(|(name, _)| name).enumerate();
-    names.filter(move |(place, name)| is_first(*place, name)).map(|(_, name)| name)
+pub(super) fn distinct(protocols: &[(Arc<str>, Bytes)]) -> BTreeSet<&Arc<str>> {
+    protocols.iter().map(|(name, _)| name).collect()
 }

@@ -55,7 +55,14 @@ impl ClassicGroup {
             texts + member.subscription(protocol).len() + NUMBERS_BYTES
         });
         let assignments = request.assignments.values().map(Bytes::len);
-        self.name.len() + NUMBERS_BYTES + members.sum::<usize>() + assignments.sum::<usize>()
+        let names = [&self.protocol_type, &self.protocol, &self.leader].into_iter().flatten();
+        let names: usize = names.map(|name| name.len()).sum();
+        // In the key and in the value.
+        names
+            + 2 * self.name.len()
+            + NUMBERS_BYTES
+            + members.sum::<usize>()
+            + assignments.sum::<usize>()
     }
 
     fn try_sync(
@@ -84,7 +91,7 @@ impl ClassicGroup {
                 self.answer_sync(&request.member_id, request.ticket, effects);
                 Ok(())
             }
-            Phase::Completing { .. } => {
+            Phase::Completing => {
                 self.await_assignment(request, at, effects);
                 Ok(())
             }

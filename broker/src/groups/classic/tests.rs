@@ -240,7 +240,7 @@ fn heartbeats_tell_what_a_member_must_do() {
     assert_eq!(bed.heartbeat("m1"), Err(GroupError::RebalanceInProgress));
     bed.join("m1");
     bed.join("m2");
-    assert!(matches!(bed.group.phase, Phase::Completing { .. }));
+    assert!(matches!(bed.group.phase, Phase::Completing));
     assert_eq!(bed.heartbeat("m1"), Ok(()));
 }
 
@@ -338,7 +338,8 @@ fn nobody_joins_without_a_protocol_in_common_or_beyond_the_limits() {
         let ticket = bed.join_with(&request);
         assert_eq!(bed.join_error(ticket).0, GroupError::SessionTimeout);
     }
-    for _ in 1..LIMITS.members_max {
+    // The first has not joined again: it is not counted.
+    for _ in 0..LIMITS.members_max {
         bed.join("");
     }
     let one_more = bed.join("");
@@ -419,4 +420,73 @@ fn one_timer_watches_a_member_however_many_rebalances_there_are() {
     bed.pass(session_timeout);
     let left: Vec<_> = bed.group.members.keys().map(|member_id| &**member_id).collect();
     assert_eq!(left, ["m1"]);
+}
+
+/// A group in which one member has joined, and waits for another that has not.
+fn with_a_newcomer() -> (Bed, Ticket) {
+    let mut bed = Bed::stable(1);
+    let mut request = bed.request("");
+    request.rebalance_timeout = Duration::from_secs(3600);
+    request.session_timeout = LIMITS.session_timeout_max;
+    let slow = bed.join_with(&request);
+    bed.join("m1");
+    let slow = bed.joined(slow).member_id.clone();
+    bed.sync("m1", &[]);
+    bed.sync(&slow, &[]);
+    let newcomer = bed.join("");
+    bed.join("m1");
+    (bed, newcomer)
+}
+
+#[test]
+fn a_newcomer_whose_client_is_gone_is_not_waited_for_as_long_as_the_others() {
+    let (mut bed, newcomer) = with_a_newcomer();
+    assert_eq!(bed.group.members.len(), 3);
+    bed.pass(Duration::from_secs(290));
+    assert_eq!(bed.group.members.len(), 3, "its session does not end while it waits");
+    bed.pass(SESSION * 2);
+    assert_eq!(bed.join_error(newcomer).0, GroupError::UnknownMember);
+    assert_eq!(bed.group.members.len(), 2, "one that was in a generation goes on waiting");
+}
+
+#[test]
+fn a_member_that_never_asks_for_its_assignment_is_gone_though_the_leader_has_assigned() {
+    let mut bed = Bed::stable(2);
+    let tickets = ["m1", "m2"].map(|member_id| bed.join(member_id));
+    let leader = bed.joined(tickets[0]).leader.clone();
+    let silent = if &*leader == "m1" { "m2" } else { "m1" };
+    bed.sync(&leader, &[]);
+    assert_eq!(bed.group.phase, Phase::Stable);
+    for _ in 0..11 {
+        bed.pass(Duration::from_secs(5));
+        assert_eq!((bed.heartbeat(&leader), bed.heartbeat(silent)), (Ok(()), Ok(())));
+    }
+    bed.pass(Duration::from_secs(5));
+    assert_eq!(bed.heartbeat(silent), Err(GroupError::UnknownMember));
+    assert_eq!(bed.heartbeat(&leader), Err(GroupError::RebalanceInProgress));
+}
+
+#[test]
+fn a_full_group_takes_who_comes_for_one_that_is_gone() {
+    let mut bed = Bed::stable(LIMITS.members_max);
+    let refused = bed.join("");
+    assert_eq!(bed.join_error(refused).0, GroupError::Full);
+    assert_eq!(bed.group.members.len(), LIMITS.members_max);
+    for member in 1..LIMITS.members_max {
+        bed.join(&format!("m{member}"));
+    }
+    bed.join("");
+    assert_eq!(bed.group.members.len(), LIMITS.members_max + 1, "the silent one is not counted");
+    let refused = bed.join("");
+    assert_eq!(bed.join_error(refused).0, GroupError::Full);
+}
+
+#[test]
+fn ids_that_were_given_out_take_nobodys_place() {
+    let mut bed = Bed::new();
+    for _ in 0..2 * LIMITS.members_max {
+        let request = JoinRequest { needs_known_id: true, ..bed.request("") };
+        let told = bed.join_with(&request);
+        assert_eq!(bed.join_error(told).0, GroupError::MemberIdRequired);
+    }
 }

@@ -166,7 +166,8 @@ impl ConsumerGroup {
         if generation != current.epoch {
             return Err(GroupError::IllegalGeneration);
         }
-        let must_rejoin = current.epoch < self.state.target_epoch()
+        // Also before its target is computed: nobody but a member that joins computes it.
+        let must_rejoin = current.epoch < self.state.epoch()
             || current.state == MemberState::Unrevoked
             || (current.state == MemberState::Unreleased
                 && !self.waits_for_others(&member_id, member));

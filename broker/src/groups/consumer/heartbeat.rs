@@ -72,6 +72,19 @@ impl ConsumerGroup {
         })
     }
 
+    /// The session of a member that is known begins anew; it is not told anything.
+    pub(crate) fn keep_alive(
+        &mut self,
+        request: &HeartbeatRequest,
+        around: Surroundings<'_>,
+        effects: &mut Effects,
+    ) {
+        let is_its = |member: &Member| member.current.epoch == request.member_epoch;
+        if self.state.members.get(&request.member_id).is_some_and(is_its) {
+            self.begin_session(&request.member_id, around, effects);
+        }
+    }
+
     /// Notes what a member tells, and lets the group epoch rise if that or the topics call for it.
     /// Returns whether its subscription has changed.
     pub(super) fn listen(

@@ -17,6 +17,8 @@ const PATTERN_BYTES_MAX: usize = 16_384;
 const COMPILED_BYTES_MAX: usize = 1 << 20;
 /// RE2's bound of a counted repetition.
 const REPEATS_MAX: u32 = 1000;
+/// How far is looked for the end of a count, of the head of a group, of a class by name.
+const LOOK_AHEAD: usize = 24;
 
 /// Why something is not such an expression.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +112,8 @@ impl Rewriter<'_> {
     /// After `{`. What is no count is text.
     fn repetition(&mut self) -> Result<bool, PatternError> {
         let mut ahead = self.rest.clone();
-        let body: String = ahead.by_ref().take_while(|it| *it != '}').collect();
+        // Looking further would cost the square of the length, and no count is as long.
+        let body: String = ahead.by_ref().take(LOOK_AHEAD).take_while(|it| *it != '}').collect();
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
         let (least, most) = body.split_once(',').unwrap_or((&body, ""));
         let is_closed = self.rest.clone().nth(body.chars().count()) == Some('}');
@@ -135,8 +138,12 @@ impl Rewriter<'_> {
             return Ok(());
         }
         self.out.push('?');
-        let head: String =
-            self.rest.clone().take_while(|it| !matches!(it, ')' | ':' | '>')).collect();
+        let head: String = self
+            .rest
+            .clone()
+            .take(LOOK_AHEAD)
+            .take_while(|it| !matches!(it, ')' | ':' | '>'))
+            .collect();
         let is_name = head.starts_with("P<") || head.starts_with('<');
         let is_flags = head.chars().all(|it| matches!(it, 'i' | 'm' | 's' | 'U' | '-'));
         if is_name || is_flags { Ok(()) } else { Err(PatternError::Refused(format!("(?{head}"))) }

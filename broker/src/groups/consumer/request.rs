@@ -94,6 +94,11 @@ impl HeartbeatRequest {
         }
     }
 
+    /// Bytes of the topics' names, which make most of what the log keeps of a member.
+    pub(crate) fn names_bytes(&self) -> usize {
+        self.topics.iter().flatten().map(|name| name.len()).sum()
+    }
+
     /// The member's id, given or new.
     pub(super) fn id(&self) -> &Arc<str> {
         if self.member_id.is_empty() { &self.new_member_id } else { &self.member_id }

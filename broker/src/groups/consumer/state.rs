@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) regexes: BTreeMap<Arc<str>, Matches>,
     /// Member ids by static ids.
     instances: BTreeMap<Arc<str>, Arc<str>>,
+    /// By topic, how many members name it, and how many regular expressions match it.
+    readers: BTreeMap<Arc<str>, usize>,
     /// Who holds a partition.
     owners: HashMap<(Uuid, i32), Arc<str>>,
     classic_count: usize,
@@ -109,9 +111,13 @@ impl State {
     }
 
     /// The topics that anybody subscribes to.
-    pub(crate) fn topics(&self) -> BTreeSet<&Arc<str>> {
-        let named = self.members.values().flat_map(|member| &member.told.topics);
-        named.chain(self.regexes.values().flat_map(|matches| &matches.topics)).collect()
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.readers.keys()
+    }
+
+    /// The same, each with the number of those who do.
+    pub(crate) const fn readers(&self) -> &BTreeMap<Arc<str>, usize> {
+        &self.readers
     }
 
     /// Takes what a record says; records of other kinds of groups are no concern of this one.
@@ -131,6 +137,7 @@ impl State {
         let member_id = &key.member_id;
         if let Some(member) = self.members.get(member_id) {
             self.classic_count -= usize::from(member.is_classic());
+            discount(&mut self.readers, &member.told.topics);
             if let Some(instance_id) = &member.told.instance_id
                 && self.instances.get(instance_id) == Some(member_id)
             {
@@ -147,6 +154,7 @@ impl State {
         }
         let member = self.members.entry(Arc::clone(member_id)).or_default();
         member.told = told.clone();
+        count(&mut self.readers, &member.told.topics);
         self.classic_count += usize::from(member.is_classic());
     }
 
@@ -191,18 +199,17 @@ impl State {
     }
 
     fn apply_regex(&mut self, key: &RegexKey, value: Option<&ResolvedRegex>) {
-        match value {
-            Some(value) => {
-                let matches = Matches {
-                    topics: value.topics.iter().cloned().collect(),
-                    version: value.version,
-                    resolved_at: value.resolved_at,
-                };
-                self.regexes.insert(Arc::clone(&key.expression), matches);
-            }
-            None => {
-                self.regexes.remove(&key.expression);
-            }
+        if let Some(before) = self.regexes.remove(&key.expression) {
+            discount(&mut self.readers, &before.topics);
+        }
+        if let Some(value) = value {
+            let matches = Matches {
+                topics: value.topics.iter().cloned().collect(),
+                version: value.version,
+                resolved_at: value.resolved_at,
+            };
+            count(&mut self.readers, &matches.topics);
+            self.regexes.insert(Arc::clone(&key.expression), matches);
         }
     }
 
@@ -237,12 +244,41 @@ impl State {
         assert_eq!(held, self.owners);
         let classic = self.members.values().filter(|member| member.is_classic()).count();
         assert_eq!(classic, self.classic_count);
+        let mut readers = BTreeMap::new();
+        count(&mut readers, self.members.values().flat_map(|member| &member.told.topics));
+        count(&mut readers, self.regexes.values().flat_map(|matches| &matches.topics));
+        assert_eq!(readers, self.readers);
         assert!(self.target_epoch() <= self.epoch());
         let mut meant = HashMap::new();
         for (member_id, target) in &self.targets {
             for partition in target.iter().flat_map(|(id, all)| all.iter().map(|it| (*id, *it))) {
                 assert_eq!(meant.insert(partition, member_id), None, "{partition:?} meant for two");
             }
+        }
+    }
+}
+
+fn count<'a>(
+    readers: &mut BTreeMap<Arc<str>, usize>,
+    names: impl IntoIterator<Item = &'a Arc<str>>,
+) {
+    for name in names {
+        match readers.get_mut(name) {
+            Some(count) => *count += 1,
+            None => drop(readers.insert(Arc::clone(name), 1)),
+        }
+    }
+}
+
+fn discount<'a>(
+    readers: &mut BTreeMap<Arc<str>, usize>,
+    names: impl IntoIterator<Item = &'a Arc<str>>,
+) {
+    for name in names {
+        let count = readers.get_mut(name).expect("it was counted when its reader came");
+        *count -= 1;
+        if *count == 0 {
+            readers.remove(name);
         }
     }
 }

@@ -127,7 +127,7 @@ impl ConsumerGroup {
         const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
         const PRIME: u64 = 0x0000_0100_0000_01b3;
         let mut hash = BASIS;
-        let topics = self.state.topics().into_iter().filter_map(|name| image.topics.get(&**name));
+        let topics = self.state.topics().filter_map(|name| image.topics.get(&**name));
         for topic in topics {
             let count = topic.partitions.len().to_be_bytes();
             for byte in topic.id.get().as_bytes().iter().chain(&count) {

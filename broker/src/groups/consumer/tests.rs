@@ -383,3 +383,18 @@ fn a_static_member_that_stays_away_is_gone_after_its_session() {
     bed.heartbeat(&as_static("i", beating("b", LEAVE_EPOCH))).unwrap();
     assert!(bed.group.state.members.is_empty(), "-1 leaves at once, static or not");
 }
+
+#[test]
+fn a_heartbeat_that_can_change_nothing_is_a_sign_of_life() {
+    let mut bed = Bed::new(&[("t", 1)]);
+    bed.join("a", &["t"]);
+    bed.join("b", &["t"]);
+    bed.pass(SESSION - INTERVAL);
+    for (member_id, epoch) in [("a", 2), ("b", 1), ("nobody", 2)] {
+        let request = beating(member_id, epoch);
+        bed.run(|group, around, effects| group.keep_alive(&request, around, effects));
+    }
+    bed.pass(INTERVAL);
+    assert!(bed.group.state.members.contains_key("a"));
+    assert!(!bed.group.state.members.contains_key("b"), "another epoch is nobody's");
+}

@@ -2,13 +2,15 @@
 //! snapshots.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use parking_lot::MutexGuard;
 use tokio::sync::Notify;
 
-use super::{AppendOutcome, Owner, RETRY_AFTER, Serving, State, UNCOVERED_BYTES_MAX, Uncovered};
+use super::writing::AppendOutcome;
+use super::{Owner, RETRY_AFTER, Serving, State, UNCOVERED_BYTES_MAX, Uncovered};
 use crate::groups::load::{self, Loaded};
 use crate::groups::shard::{Due, Shard};
 use crate::groups::times::Times;
@@ -21,14 +23,16 @@ pub(super) async fn run(owner: Weak<Owner>, look_again: Arc<Notify>) {
     let Some(present) = owner.upgrade() else { return };
     let Ok(loaded) = loaded else {
         tracing::error!(partition = %present.partition.name.partition, "loading groups has panicked");
-        *present.state.lock() = State::Lost;
+        present.give_up(&mut present.state.lock());
         return;
     };
     present.loaded(loaded);
     drop(present);
     loop {
         let Some(present) = owner.upgrade() else { return };
-        let next = present.look_at_times();
+        // A panic has been told, and the groups are given up.
+        let looked = catch_unwind(AssertUnwindSafe(|| present.look_at_times()));
+        let Ok(next) = looked else { return };
         present.cover();
         match next {
             Some(at) => {
@@ -37,6 +41,14 @@ pub(super) async fn run(owner: Weak<Owner>, look_again: Arc<Notify>) {
             }
             None => look_again.notified().await,
         }
+    }
+}
+
+impl State {
+    /// What is due. Nothing is while the log takes nothing.
+    fn next_due(&mut self, now: Instant) -> Option<Due> {
+        let serving = self.serving().ok().filter(|serving| serving.held_back.is_none())?;
+        serving.shard.due(now)
     }
 }
 
@@ -67,7 +79,7 @@ impl Owner {
             Err(error) => {
                 let partition = &self.partition.name.partition;
                 tracing::error!(%partition, %error, "the groups of this partition cannot be loaded");
-                *state = State::Lost;
+                self.give_up(&mut state);
             }
         }
     }
@@ -82,16 +94,16 @@ impl Owner {
         {
             self.write_held_back(&mut state, at);
         }
-        while let Some(due) = state.serving().ok().and_then(|serving| serving.shard.due(at.now)) {
-            match due {
+        while let Some(due) = state.next_due(at.now) {
+            self.guarded(&mut state, |state| match due {
                 Due::Members(name, timer) => {
-                    let Ok(serving) = state.serving() else { break };
+                    let Ok(serving) = state.serving() else { return };
                     serving.shard.see(self.cluster.image());
                     let effects = serving.shard.wake(&name, &timer, at);
-                    self.carry_out(&mut state, effects, at);
+                    self.carry_out(state, effects, at);
                 }
-                Due::Expiry(name) => self.expire(&mut state, &name, at),
-            }
+                Due::Expiry(name) => self.expire(state, &name, at),
+            });
         }
         let serving = state.serving().ok()?;
         serving.armed = serving.next_look();
@@ -121,7 +133,11 @@ impl Owner {
             let mut state = self.state.lock();
             if let Ok(Serving { uncovered, .. }) = state.serving() {
                 uncovered.is_being_covered = false;
-                uncovered.bytes_max = made.unwrap_or_default().max(UNCOVERED_BYTES_MAX);
+                uncovered.bytes_max = match made {
+                    Ok(bytes) => bytes.max(UNCOVERED_BYTES_MAX),
+                    // To try again at each step would read a growing log for nothing.
+                    Err(_told) => uncovered.bytes_max.saturating_mul(2),
+                };
             }
         });
     }
@@ -130,12 +146,7 @@ impl Owner {
         let Ok(serving) = state.serving() else { return };
         let records = serving.shard.plan_expiry(name, at);
         if !records.is_empty() {
-            let appended = if serving.held_back.is_some() {
-                Err(AppendOutcome::Refused)
-            } else {
-                self.append(&mut serving.uncovered, &records, at)
-            };
-            match appended {
+            match self.append(&mut serving.uncovered, &records, at) {
                 Ok(end) => {
                     tracing::debug!(group = %name, commits = records.len(), "forgot what was too old");
                     serving.end = end;
@@ -146,7 +157,7 @@ impl Owner {
                     return;
                 }
                 Err(AppendOutcome::Lost) => {
-                    **state = State::Lost;
+                    self.give_up(state);
                     return;
                 }
             }

@@ -207,7 +207,7 @@ impl Bed {
                 (Phase::Stable, stored) => assert_eq!(*stored, Some(classic.to_record())),
                 (Phase::Empty, Some(stored)) => assert_eq!(*stored, classic.to_record()),
                 (Phase::Empty, None) => assert_eq!(classic.generation, 0, "{name}"),
-                (Phase::Preparing { .. } | Phase::Completing { .. }, _) => {}
+                (Phase::Preparing { .. } | Phase::Completing, _) => {}
             }
         }
         let is_known = |name: &Arc<str>| self.shard.get(name).is_some();
@@ -333,4 +333,72 @@ fn a_group_that_nobody_joined_leaves_nothing() {
     assert_eq!(bed.shard.len(), 1, "a member id was given out");
     bed.pass(Duration::from_secs(10));
     assert_eq!((bed.shard.len(), bed.log.len()), (0, 0));
+}
+
+#[test]
+fn commits_to_a_deleted_topic_are_none_to_the_next_of_its_name() {
+    use crate::groups::consumer::tests::set_topic;
+    use protocol::topic::TopicId;
+    use uuid::Uuid;
+
+    let mut bed = Bed::new();
+    let mut image = Image::default();
+    set_topic(&mut image, "t", 1);
+    set_topic(&mut image, "u", 1);
+    bed.shard.see(Arc::new(image.clone()));
+    bed.commit("g", "t", 5);
+    bed.commit("g", "u", 6);
+    // Nobody has looked in between.
+    let next_id = TopicId::new(Uuid::from_u128(99)).unwrap();
+    let topics = Arc::make_mut(&mut image.topics);
+    Arc::make_mut(topics.get_mut("t").unwrap()).id = next_id;
+    Arc::make_mut(&mut image.deleted_topics).push(next_id);
+    bed.shard.see(Arc::new(image));
+    let told = |bed: &Bed, topic: &str| {
+        bed.shard.get("g").unwrap().offsets.get(topic, 0).map(|value| value.offset)
+    };
+    assert_eq!((told(&bed, "t"), told(&bed, "u")), (None, Some(6)));
+    bed.commit("g", "t", 1);
+    let records = bed.shard.plan_forgetting(10);
+    assert_eq!(records, [], "what is committed to the new one stays");
+    assert_eq!((told(&bed, "t"), told(&bed, "u")), (Some(1), Some(6)));
+}
+
+#[test]
+fn nothing_expires_while_members_come_and_go() {
+    let mut bed = Bed::new();
+    let group: Arc<str> = Arc::from("g");
+    bed.join(&group, "", None);
+    bed.pass(Duration::from_secs(3));
+    let (_, member_id, generation) = bed.members[0].clone();
+    bed.sync(&group, &member_id, generation);
+    bed.commit("g", "u", 7);
+    bed.at.wall_ms += 3_600_000;
+    bed.join(&group, "", None);
+    assert_eq!(bed.shard.plan_expiry(&group, bed.at), [], "its reader may be on its way");
+    bed.join(&group, &member_id, None);
+    for (_, member_id, generation) in bed.members.split_off(1) {
+        bed.sync(&group, &member_id, generation);
+    }
+    assert_eq!(bed.shard.plan_expiry(&group, bed.at).len(), 1, "nobody reads it");
+}
+
+#[test]
+fn what_is_waited_for_does_not_grow_with_what_a_client_repeats() {
+    let mut bed = Bed::new();
+    let group: Arc<str> = Arc::from("g");
+    bed.consumer_heartbeat(&group, "a", 0);
+    for turn in 0..100 {
+        bed.commit("other", "t", turn);
+        let records = bed.shard.plan_deletion(&Arc::from("other")).unwrap();
+        bed.store(records);
+        let epoch = bed.members.last().unwrap().2;
+        bed.consumer_heartbeat(&group, "a", epoch);
+    }
+    let mut looks = 0;
+    bed.at.now += RETENTION * 10;
+    while bed.shard.due(bed.at.now).is_some() {
+        looks += 1;
+    }
+    assert!(looks <= 2, "{looks} times are waited for");
 }

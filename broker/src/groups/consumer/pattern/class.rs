@@ -1,6 +1,6 @@
 //! Classes of characters, and the escapes that they share with the rest of an expression.
 
-use super::{PatternError, Rewriter};
+use super::{LOOK_AHEAD, PatternError, Rewriter};
 
 /// What can stand between `[:` and `:]`.
 const NAMES: [&str; 14] = [
@@ -56,7 +56,9 @@ impl Rewriter<'_> {
         if next == '[' && self.rest.peek() == Some(&':') {
             let mut ahead = self.rest.clone();
             let mut name = String::from("[");
-            while let Some(part) = ahead.next() {
+            while name.len() < LOOK_AHEAD
+                && let Some(part) = ahead.next()
+            {
                 name.push(part);
                 if name.len() > 3 && name.ends_with(":]") {
                     let bare = name[2..name.len() - 2].trim_start_matches('^');

@@ -237,3 +237,19 @@ fn commits_of_classic_members_go_by_their_generation() {
     assert_eq!(commit(joined.generation), Ok(()), "an older version will do for them");
     assert_eq!(commit(joined.generation + 1), Err(GroupError::IllegalGeneration));
 }
+
+#[test]
+fn classic_members_alone_take_over_what_the_last_other_left() {
+    let mut bed = Bed::new(&[("t", 2)]);
+    bed.limits.migration = Migration { upgrade: true, downgrade: false };
+    bed.join("a", &["t"]);
+    bed.classic_join(&join_request(1, "", &["t"], &[])).unwrap_err();
+    let joined = bed.classic_join(&join_request(2, "c1", &["t"], &[])).unwrap();
+    bed.classic_sync(&joined).unwrap();
+    bed.heartbeat(&beating("a", LEAVE_EPOCH)).unwrap();
+    assert_eq!(bed.classic_beat(&joined), Err(GroupError::RebalanceInProgress));
+    let joined = bed.classic_join(&join_request(3, "c1", &["t"], &[])).unwrap();
+    let synced = bed.classic_sync(&joined).unwrap();
+    assert_eq!(given(&synced), [("t".to_owned(), vec![0, 1])]);
+    assert_eq!(bed.classic_beat(&joined), Ok(()));
+}
