@@ -122,6 +122,8 @@ pub const SERVED: &[ApiSpec] = &[
     api(60, "DescribeCluster", (0, 2), 0, 1, &requests::DESCRIBE_CLUSTER),
     api(61, "DescribeProducers", (0, 0), 0, 4, &admin::DESCRIBE_PRODUCERS),
     api(64, "UnregisterBroker", (0, 0), 0, 1, &admin::UNREGISTER_BROKER),
+    api(65, "DescribeTransactions", (0, 0), 0, 4, &admin::DESCRIBE_TRANSACTIONS),
+    api(66, "ListTransactions", (0, 2), 0, 1, &admin::LIST_TRANSACTIONS),
     api(68, "ConsumerGroupHeartbeat", (0, 1), 0, 4, &requests::CONSUMER_GROUP_HEARTBEAT),
     api(69, "ConsumerGroupDescribe", (0, 1), 0, 4, &requests::CONSUMER_GROUP_DESCRIBE),
     api(71, "GetTelemetrySubscriptions", (0, 0), 0, 1, &admin::GET_TELEMETRY_SUBSCRIPTIONS),

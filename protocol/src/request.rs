@@ -63,6 +63,8 @@ pub enum Request {
     AlterReplicaLogDirs(m::AlterReplicaLogDirsRequest),
     AlterPartitionReassignments(m::AlterPartitionReassignmentsRequest),
     ListPartitionReassignments(m::ListPartitionReassignmentsRequest),
+    DescribeTransactions(m::DescribeTransactionsRequest),
+    ListTransactions(m::ListTransactionsRequest),
     GetTelemetrySubscriptions(m::GetTelemetrySubscriptionsRequest),
     PushTelemetry(m::PushTelemetryRequest),
 }
@@ -271,6 +273,8 @@ fn decode_body(spec: &ApiSpec, version: i16, body: &mut Bytes) -> Result<Request
         60 => read(Request::DescribeCluster, body, version),
         61 => read(Request::DescribeProducers, body, version),
         64 => read(Request::UnregisterBroker, body, version),
+        65 => read(Request::DescribeTransactions, body, version),
+        66 => read(Request::ListTransactions, body, version),
         68 => read(Request::ConsumerGroupHeartbeat, body, version),
         69 => read(Request::ConsumerGroupDescribe, body, version),
         71 => read(Request::GetTelemetrySubscriptions, body, version),

@@ -57,6 +57,8 @@ pub enum Response {
     AlterReplicaLogDirs(m::AlterReplicaLogDirsResponse),
     AlterPartitionReassignments(m::AlterPartitionReassignmentsResponse),
     ListPartitionReassignments(m::ListPartitionReassignmentsResponse),
+    DescribeTransactions(m::DescribeTransactionsResponse),
+    ListTransactions(m::ListTransactionsResponse),
     GetTelemetrySubscriptions(m::GetTelemetrySubscriptionsResponse),
     PushTelemetry(m::PushTelemetryResponse),
 }
@@ -112,6 +114,8 @@ impl Response {
             Self::DescribeCluster(message) => head.frame(60, message),
             Self::DescribeProducers(message) => head.frame(61, message),
             Self::UnregisterBroker(message) => head.frame(64, message),
+            Self::DescribeTransactions(message) => head.frame(65, message),
+            Self::ListTransactions(message) => head.frame(66, message),
             Self::ConsumerGroupHeartbeat(message) => head.frame(68, message),
             Self::ConsumerGroupDescribe(message) => head.frame(69, message),
             Self::GetTelemetrySubscriptions(message) => head.frame(71, message),
@@ -251,6 +255,8 @@ mod tests {
         check(34, Response::AlterReplicaLogDirs);
         check(45, Response::AlterPartitionReassignments);
         check(46, Response::ListPartitionReassignments);
+        check(65, Response::DescribeTransactions);
+        check(66, Response::ListTransactions);
         check(71, Response::GetTelemetrySubscriptions);
         check(72, Response::PushTelemetry);
         check(75, Response::DescribeTopicPartitions);

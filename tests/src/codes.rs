@@ -104,6 +104,8 @@ pub const UNKNOWN_TOPIC_ID: i16 = 100;
 pub const BROKER_ID_NOT_REGISTERED: i16 = 102;
 /// The id belongs to an older topic of this name.
 pub const INCONSISTENT_TOPIC_ID: i16 = 103;
+/// No transactional producer with this id.
+pub const TRANSACTIONAL_ID_NOT_FOUND: i16 = 105;
 /// The session was made without topic ids, or with.
 pub const FETCH_SESSION_TOPIC_ID_ERROR: i16 = 106;
 /// The member must give up everything and join again.

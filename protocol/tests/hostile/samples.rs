@@ -52,6 +52,8 @@ pub(crate) fn samples(spec: &ApiSpec, version: i16) -> Vec<Bytes> {
         60 => frame(&describe_cluster),
         61 => frame(&admin::describe_producers),
         64 => frame(&admin::unregister_broker),
+        65 => frame(&admin::describe_transactions),
+        66 => frame(&admin::list_transactions),
         68 => frame(&groups::consumer_group_heartbeat),
         69 => frame(&groups::consumer_group_describe),
         71 => frame(&admin::get_telemetry_subscriptions),

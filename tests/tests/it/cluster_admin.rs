@@ -1,5 +1,5 @@
 //! What administrators ask of the cluster as a whole: its quorum, its leaders, its producers, its
-//! features, its brokers, and where its partitions are.
+//! features, its brokers, where its partitions are, and its transactions.
 
 use harness::batch::{ANONYMOUS, Producer, batch_of};
 use harness::calls::topic_name;
@@ -20,8 +20,9 @@ use kafka_protocol::messages::list_partition_reassignments_request::ListPartitio
 use kafka_protocol::messages::update_features_request::FeatureUpdateKey;
 use kafka_protocol::messages::{
     AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, BrokerId,
-    DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest, ElectLeadersRequest,
-    ListPartitionReassignmentsRequest, UnregisterBrokerRequest, UpdateFeaturesRequest,
+    DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest,
+    DescribeTransactionsRequest, ElectLeadersRequest, ListPartitionReassignmentsRequest,
+    ListTransactionsRequest, UnregisterBrokerRequest, UpdateFeaturesRequest,
     describe_quorum_request,
 };
 
@@ -303,5 +304,63 @@ fn no_partition_is_on_its_way() {
         let answer = connection.call(0, &request);
         assert_eq!((answer.error_code, answer.error_message), (codes::NONE, None));
         assert_eq!(answer.topics, []);
+    }
+}
+
+#[test]
+fn a_transactional_id_that_nobody_uses_is_not_described() {
+    let target = Target::start();
+    let mut connection = target.connect();
+    let ids = [unique_topic("transaction"), String::new()].map(|id| text(&id).into());
+    let request =
+        DescribeTransactionsRequest::default().with_transactional_ids(Vec::from(ids.clone()));
+    let states = connection.call(0, &request).transaction_states;
+    assert_eq!(states.len(), ids.len());
+    for (state, id) in states.iter().zip(&ids) {
+        assert_eq!(&state.transactional_id, id);
+        assert!(state.transaction_state.is_empty() && state.topics.is_empty(), "{state:?}");
+    }
+    // A Kafka that has not needed the topic of transactions so far coordinates none of them.
+    let unknown = [codes::TRANSACTIONAL_ID_NOT_FOUND, codes::NOT_COORDINATOR];
+    let possible = if target.is_ours() { &unknown[..1] } else { &unknown };
+    assert!(possible.contains(&states[0].error_code), "{states:?}");
+    assert_eq!(states[1].error_code, codes::INVALID_REQUEST);
+}
+
+#[test]
+fn transactions_are_listed_by_states_that_exist() {
+    let target = Target::start();
+    let mut connection = target.connect();
+    // Of a producer that has no transactional id, for another broker may have others.
+    let (producer, _epoch) = connection.init_producer_id();
+    for version in 0..=2 {
+        let mut list = |states: &[&str], pattern: Option<&str>| {
+            let mut request = ListTransactionsRequest::default()
+                .with_state_filters(states.iter().copied().map(text).collect())
+                .with_producer_id_filters(vec![producer.into()]);
+            if version >= 2 {
+                request.transactional_id_pattern = pattern.map(text);
+            }
+            let answer = connection.call(version, &request);
+            assert_eq!(answer.transaction_states, []);
+            let unknown = answer.unknown_state_filters.iter();
+            let mut unknown: Vec<_> = unknown.map(ToString::to_string).collect();
+            unknown.sort_unstable();
+            (answer.error_code, unknown)
+        };
+        assert_eq!(list(&[], None), (codes::NONE, vec![]));
+        let states = ["Empty", "Ongoing", "PrepareCommit", "PrepareAbort", "CompleteCommit"];
+        assert_eq!(list(&states, Some("")), (codes::NONE, vec![]));
+        let states = ["CompleteAbort", "Dead", "PrepareEpochFence"];
+        assert_eq!(list(&states, Some("a.*")), (codes::NONE, vec![]));
+        let unknown = ["Open", "Unknown", "ongoing"].map(str::to_owned);
+        let states = ["ongoing", "Open", "Ongoing", "Unknown", "Open"];
+        assert_eq!(list(&states, None), (codes::NONE, Vec::from(unknown)));
+        if version >= 2 {
+            for wrong in ["(", "(?=a)"] {
+                let refused = (codes::INVALID_REGULAR_EXPRESSION, vec![]);
+                assert_eq!(list(&["Open"], Some(wrong)), refused, "{wrong}");
+            }
+        }
     }
 }

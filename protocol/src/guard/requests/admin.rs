@@ -1,8 +1,9 @@
 //! Requests of administrators and of client telemetry, in the notation of `shape`.
 
 use kafka_protocol::messages as m;
+use kafka_protocol::protocol::StrBytes;
 
-use super::super::shape::{Element, Struct, array, bytes, int8, int16, int32, text, uuid};
+use super::super::shape::{Element, Struct, array, bytes, int8, int16, int32, int64, text, uuid};
 
 pub(crate) static ELECT_LEADERS: Struct = Struct::new(&[
     int8("election_type").since(1),
@@ -102,6 +103,16 @@ pub(crate) static DESCRIBE_PRODUCERS: Struct =
     )]);
 static DESCRIBE_PRODUCERS_TOPIC: Struct =
     Struct::new(&[text("name"), array::<i32>("partition_indexes", Element::Fixed(4))]);
+
+pub(crate) static DESCRIBE_TRANSACTIONS: Struct =
+    Struct::new(&[array::<m::TransactionalId>("transactional_ids", Element::Text)]);
+
+pub(crate) static LIST_TRANSACTIONS: Struct = Struct::new(&[
+    array::<StrBytes>("state_filters", Element::Text),
+    array::<m::ProducerId>("producer_id_filters", Element::Fixed(8)),
+    int64("duration_filter").since(1),
+    text("transactional_id_pattern").since(2).nullable(),
+]);
 
 pub(crate) static UNREGISTER_BROKER: Struct = Struct::new(&[int32("broker_id")]);
 

@@ -79,6 +79,21 @@ sample!(describe_producers, DescribeProducersRequest, |it, _version| {
     it.topics = vec![one.clone(), one];
 });
 
+sample!(describe_transactions, DescribeTransactionsRequest, |it, _version| {
+    it.transactional_ids = vec![text("transaction").into(), text("").into()];
+});
+
+sample!(list_transactions, ListTransactionsRequest, |it, version| {
+    it.state_filters = vec![text("Ongoing"), text("")];
+    it.producer_id_filters = vec![4_000.into(), 4_001.into()];
+    if version >= 1 {
+        it.duration_filter = 60_000;
+    }
+    if version >= 2 {
+        it.transactional_id_pattern = Some(text("transaction.*"));
+    }
+});
+
 sample!(unregister_broker, UnregisterBrokerRequest, |it, _version| {
     it.broker_id = 7.into();
 });
