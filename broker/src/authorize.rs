@@ -28,6 +28,8 @@ pub(crate) enum Resource<'a> {
     Cluster,
     /// A consumer group by id.
     Group(&'a str),
+    /// A transactional producer by its id.
+    TransactionalId(&'a str),
 }
 
 /// Whether the client may. Until users and rules exist, everybody may.
@@ -67,6 +69,7 @@ pub(crate) fn authorized_operations(context: &RequestContext, resource: Resource
         Resource::Group(_) => {
             &[O::Read, O::Delete, O::Describe, O::DescribeConfigs, O::AlterConfigs]
         }
+        Resource::TransactionalId(_) => &[O::Write, O::Describe],
     };
     let allowed = operations.iter().filter(|operation| authorize(context, **operation, resource));
     allowed.fold(0, |bits, operation| bits | (1 << operation.number()))

@@ -72,6 +72,11 @@ pub(crate) fn dispatch(broker: &Arc<Broker>, context: &RequestContext, request: 
         UpdateFeatures => handlers::update_features::handle,
         DescribeProducers => handlers::describe_producers::handle,
         UnregisterBroker => handlers::unregister_broker::handle,
+        AlterReplicaLogDirs => handlers::alter_replica_log_dirs::handle,
+        AlterPartitionReassignments => handlers::alter_partition_reassignments::handle,
+        ListPartitionReassignments => handlers::list_partition_reassignments::handle,
+        DescribeTransactions => handlers::describe_transactions::handle,
+        ListTransactions => handlers::list_transactions::handle,
         GetTelemetrySubscriptions => handlers::get_telemetry_subscriptions::handle,
         PushTelemetry => handlers::push_telemetry::handle,
     })

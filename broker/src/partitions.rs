@@ -53,6 +53,14 @@ impl Partitions {
         &self.data_dir
     }
 
+    /// The name by which administrators know that directory: its absolute path, as in Kafka.
+    pub(crate) fn log_dir(&self) -> String {
+        let path = self.data_dir.path();
+        // Fails only where the working directory is gone; a name is owed all the same.
+        let absolute = std::path::absolute(path).unwrap_or_else(|_gone| path.clone());
+        absolute.to_string_lossy().into_owned()
+    }
+
     /// Finds an open partition by topic id and index.
     pub(crate) fn get(
         &self,

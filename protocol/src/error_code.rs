@@ -96,6 +96,7 @@ pub enum ErrorCode {
     BrokerIdNotRegistered = 102,
     InconsistentTopicId = 103,
     InconsistentClusterId = 104,
+    TransactionalIdNotFound = 105,
     FetchSessionTopicIdError = 106,
     FencedMemberEpoch = 110,
     UnreleasedInstanceId = 111,

@@ -54,6 +54,11 @@ pub enum Response {
     UpdateFeatures(m::UpdateFeaturesResponse),
     DescribeProducers(m::DescribeProducersResponse),
     UnregisterBroker(m::UnregisterBrokerResponse),
+    AlterReplicaLogDirs(m::AlterReplicaLogDirsResponse),
+    AlterPartitionReassignments(m::AlterPartitionReassignmentsResponse),
+    ListPartitionReassignments(m::ListPartitionReassignmentsResponse),
+    DescribeTransactions(m::DescribeTransactionsResponse),
+    ListTransactions(m::ListTransactionsResponse),
     GetTelemetrySubscriptions(m::GetTelemetrySubscriptionsResponse),
     PushTelemetry(m::PushTelemetryResponse),
 }
@@ -95,17 +100,22 @@ impl Response {
             Self::OffsetForLeaderEpoch(message) => head.frame(23, message),
             Self::DescribeConfigs(message) => head.frame(32, message),
             Self::AlterConfigs(message) => head.frame(33, message),
+            Self::AlterReplicaLogDirs(message) => head.frame(34, message),
             Self::DescribeLogDirs(message) => head.frame(35, message),
             Self::CreatePartitions(message) => head.frame(37, message),
             Self::DeleteGroups(message) => head.frame(42, message),
             Self::ElectLeaders(message) => head.frame(43, message),
             Self::IncrementalAlterConfigs(message) => head.frame(44, message),
+            Self::AlterPartitionReassignments(message) => head.frame(45, message),
+            Self::ListPartitionReassignments(message) => head.frame(46, message),
             Self::OffsetDelete(message) => head.frame(47, message),
             Self::DescribeQuorum(message) => head.frame(55, message),
             Self::UpdateFeatures(message) => head.frame(57, message),
             Self::DescribeCluster(message) => head.frame(60, message),
             Self::DescribeProducers(message) => head.frame(61, message),
             Self::UnregisterBroker(message) => head.frame(64, message),
+            Self::DescribeTransactions(message) => head.frame(65, message),
+            Self::ListTransactions(message) => head.frame(66, message),
             Self::ConsumerGroupHeartbeat(message) => head.frame(68, message),
             Self::ConsumerGroupDescribe(message) => head.frame(69, message),
             Self::GetTelemetrySubscriptions(message) => head.frame(71, message),
@@ -242,6 +252,11 @@ mod tests {
         check(57, Response::UpdateFeatures);
         check(61, Response::DescribeProducers);
         check(64, Response::UnregisterBroker);
+        check(34, Response::AlterReplicaLogDirs);
+        check(45, Response::AlterPartitionReassignments);
+        check(46, Response::ListPartitionReassignments);
+        check(65, Response::DescribeTransactions);
+        check(66, Response::ListTransactions);
         check(71, Response::GetTelemetrySubscriptions);
         check(72, Response::PushTelemetry);
         check(75, Response::DescribeTopicPartitions);

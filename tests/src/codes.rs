@@ -64,6 +64,8 @@ pub const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
 pub const INVALID_PRODUCER_EPOCH: i16 = 47;
 /// The disk does not take it, now or for good.
 pub const KAFKA_STORAGE_ERROR: i16 = 56;
+/// The broker has no such directory.
+pub const LOG_DIR_NOT_FOUND: i16 = 57;
 /// The group has members.
 pub const NON_EMPTY_GROUP: i16 = 68;
 /// There is no such group.
@@ -86,6 +88,8 @@ pub const MEMBER_ID_REQUIRED: i16 = 79;
 pub const FENCED_INSTANCE_ID: i16 = 82;
 /// The preferred leader leads already.
 pub const ELECTION_NOT_NEEDED: i16 = 84;
+/// The partition is not on its way to other brokers.
+pub const NO_REASSIGNMENT_IN_PROGRESS: i16 = 85;
 /// A member of the group is subscribed to the topic.
 pub const GROUP_SUBSCRIBED_TO_TOPIC: i16 = 86;
 /// A record breaks a rule.
@@ -100,6 +104,8 @@ pub const UNKNOWN_TOPIC_ID: i16 = 100;
 pub const BROKER_ID_NOT_REGISTERED: i16 = 102;
 /// The id belongs to an older topic of this name.
 pub const INCONSISTENT_TOPIC_ID: i16 = 103;
+/// No transactional producer with this id.
+pub const TRANSACTIONAL_ID_NOT_FOUND: i16 = 105;
 /// The session was made without topic ids, or with.
 pub const FETCH_SESSION_TOPIC_ID_ERROR: i16 = 106;
 /// The member must give up everything and join again.

@@ -86,9 +86,8 @@ fn describe(partitions: &Partitions, wanted: &Wanted) -> DescribeLogDirsResult {
     });
     let data_dir = partitions.data_dir();
     let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-    let log_dir = data_dir.path().to_string_lossy().into_owned();
     DescribeLogDirsResult::default()
-        .with_log_dir(StrBytes::from_string(log_dir))
+        .with_log_dir(StrBytes::from_string(partitions.log_dir()))
         .with_topics(topics.collect())
         .with_total_bytes(bytes(data_dir.total_bytes()))
         .with_usable_bytes(bytes(data_dir.free_bytes()))

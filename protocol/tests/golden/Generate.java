@@ -37,8 +37,8 @@ import org.apache.kafka.common.record.internal.SimpleRecord;
 
 class Generate {
     static final short[] SERVED =
-        {0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 42, 43,
-            44, 47, 55, 57, 60, 61, 64, 68, 69, 71, 72, 74, 75};
+        {0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 34, 35, 37, 42,
+            43, 44, 45, 46, 47, 55, 57, 60, 61, 64, 65, 66, 68, 69, 71, 72, 74, 75};
 
     public static void main(String[] args) throws Exception {
         Path dir = Path.of(args[0]);

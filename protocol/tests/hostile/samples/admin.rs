@@ -16,6 +16,39 @@ sample!(elect_leaders, ElectLeadersRequest, |it, version| {
     it.timeout_ms = 1_000;
 });
 
+sample!(alter_replica_log_dirs, AlterReplicaLogDirsRequest, |it, _version| {
+    use m::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
+    let one =
+        AlterReplicaLogDirTopic::default().with_name(topic("topic")).with_partitions(vec![0, 1, 2]);
+    let dir =
+        AlterReplicaLogDir::default().with_path(text("/data")).with_topics(vec![one.clone(), one]);
+    it.dirs = vec![dir.clone(), dir];
+});
+
+sample!(alter_partition_reassignments, AlterPartitionReassignmentsRequest, |it, version| {
+    use m::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+    let replicas = vec![101.into(), 102.into(), 103.into()];
+    let cancelled = ReassignablePartition::default().with_partition_index(1).with_replicas(None);
+    let moved = cancelled.clone().with_replicas(Some(replicas));
+    let one = ReassignableTopic::default()
+        .with_name(topic("topic"))
+        .with_partitions(vec![moved, cancelled]);
+    if version >= 1 {
+        it.allow_replication_factor_change = false;
+    }
+    it.timeout_ms = 1_000;
+    it.topics = vec![one.clone(), one];
+});
+
+sample!(list_partition_reassignments, ListPartitionReassignmentsRequest, |it, _version| {
+    use m::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
+    let one = ListPartitionReassignmentsTopics::default()
+        .with_name(topic("topic"))
+        .with_partition_indexes(vec![0, 1, 2]);
+    it.timeout_ms = 1_000;
+    it.topics = Some(vec![one.clone(), one]);
+});
+
 sample!(describe_quorum, DescribeQuorumRequest, |it, _version| {
     use m::describe_quorum_request::{PartitionData, TopicData};
     let partition = PartitionData::default().with_partition_index(1);
@@ -44,6 +77,21 @@ sample!(describe_producers, DescribeProducersRequest, |it, _version| {
     use m::describe_producers_request::TopicRequest;
     let one = TopicRequest::default().with_name(topic("topic")).with_partition_indexes(vec![0, 1]);
     it.topics = vec![one.clone(), one];
+});
+
+sample!(describe_transactions, DescribeTransactionsRequest, |it, _version| {
+    it.transactional_ids = vec![text("transaction").into(), text("").into()];
+});
+
+sample!(list_transactions, ListTransactionsRequest, |it, version| {
+    it.state_filters = vec![text("Ongoing"), text("")];
+    it.producer_id_filters = vec![4_000.into(), 4_001.into()];
+    if version >= 1 {
+        it.duration_filter = 60_000;
+    }
+    if version >= 2 {
+        it.transactional_id_pattern = Some(text("transaction.*"));
+    }
 });
 
 sample!(unregister_broker, UnregisterBrokerRequest, |it, _version| {
