@@ -5,6 +5,7 @@ use bytes::Bytes;
 use harness::codes;
 use harness::deadline::eventually;
 use harness::member::{Member, commit_request, join_request, protocol, stabilise, stable_group};
+use harness::node::Node;
 use harness::process::raise_descriptors_max;
 use harness::target::{Target, unique_topic};
 use harness::wire::{Connection, text};
@@ -180,6 +181,28 @@ fn a_group_id_of_thirty_thousand_bytes() {
         assert_works(target.kafka(), &group, &topic);
         assert_eq!(connection.describe_group(&group).group_state.as_str(), "Stable");
     }
+}
+
+/// Member ids begin with the instance id. Apache Kafka makes one that it cannot store, and says that it
+/// does not know what went wrong.
+#[test]
+fn an_instance_id_as_long_as_a_string_can_be() {
+    let node = Node::start();
+    let topic = unique_topic("long");
+    let mut connection = Connection::open(node.kafka());
+    connection.create_topic(&topic, 1, &[]);
+    for length in [2_000, 32_767] {
+        let group = unique_topic("group");
+        connection.find_coordinator(&group);
+        let mut member = Member::new_static(node.kafka(), &group, &"i".repeat(length));
+        let joined = member.join();
+        assert_eq!(joined.error_code, codes::NONE);
+        member.sync(&[(&joined.member_id, b"mine")]);
+        assert_eq!(member.heartbeat(), codes::NONE);
+    }
+    let group = unique_topic("group");
+    connection.find_coordinator(&group);
+    assert_works(node.kafka(), &group, &topic);
 }
 
 /// A subscription of a megabyte passes through; an assignment larger than a record may be does not

@@ -238,8 +238,7 @@ impl History {
             assert_eq!(client.owned, *state.target_of(&client.member_id), "{client:?}");
             all.extend(client.owned.iter().flat_map(|(id, all)| all.iter().map(|it| (*id, *it))));
         }
-        let topics =
-            state.topics().into_iter().filter_map(|name| self.bed.image.topics.get(&**name));
+        let topics = state.topics().filter_map(|name| self.bed.image.topics.get(&**name));
         let expected: usize = topics.map(|topic| topic.partitions.len()).sum();
         assert_eq!(all.len(), expected, "nothing is left over");
     }
