@@ -211,11 +211,15 @@ fn a_partition_goes_to_the_next_member_when_the_last_one_says_that_it_is_revoked
         let request = bed.beating("a", 2);
         bed.accepted(&request).assigned
     });
-    assert_eq!((kept.len(), newcomer), (1, 3));
+    assert_eq!(kept.len(), 1);
     assert_eq!(bed.describe().group_state.as_str(), "Reconciling");
     let other = [1 - kept[0]];
+    // It may have asked last before the other's heartbeat made the targets.
     let request = bed.beating("b", newcomer);
-    assert_eq!(bed.accepted(&request).assigned, None, "the first still owns it");
+    let answer = bed.accepted(&request);
+    newcomer = answer.epoch;
+    assert_eq!(newcomer, 3);
+    assert_eq!(answer.assigned.unwrap_or_default(), [], "the first still owns it");
     let request = owning(&bed, 2, &kept);
     assert_eq!(bed.accepted(&request).epoch, 3, "now it has revoked");
     let request = bed.beating("b", newcomer);
