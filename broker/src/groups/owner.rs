@@ -215,6 +215,8 @@ impl Owner {
     ) -> Result<(T, Offset), Unavailable> {
         let mut state = self.state.lock();
         let serving = state.serving()?;
+        // What was committed to a topic that is deleted by now is not to be seen.
+        serving.shard.see(self.cluster.image());
         Ok((look(&serving.shard), serving.end))
     }
 
