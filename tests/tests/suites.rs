@@ -38,6 +38,11 @@ fn librdkafka() {
 }
 
 #[test]
+fn librdkafka_in_groups_of_the_consumer_protocol() {
+    check("librdkafka-consumer");
+}
+
+#[test]
 fn kafka_go() {
     check("kafka-go");
 }
