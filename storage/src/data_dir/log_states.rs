@@ -84,14 +84,16 @@ impl LogStates {
         let log_starts = offsets(LOG_START_FILE)?;
         let own = checkpoint::read(device, &directory.join(LOG_FILE), VERSION, parse_own)?;
         let mut logs: BTreeMap<_, _> = own.unwrap_or_default().into_iter().collect();
+        let mut unwritten = Unwritten::default();
         for (partition, state) in &mut logs {
             let start = log_starts.get(partition).copied().unwrap_or(Offset::ZERO);
             let recovery_point = recovery_points.get(partition);
             state.offsets =
                 recovery_point.map(|recovery_point| (start, (*recovery_point).max(start)));
             if stop != StopKind::Clean {
-                // It may have been opened after the file was written.
-                state.closed_at = None;
+                // It may have been opened after the file was written, which must not be believed by
+                // whoever finds a clean stop after this run.
+                unwritten.own |= state.closed_at.take().is_some();
             }
         }
         Ok(Self {
@@ -99,7 +101,7 @@ impl LogStates {
             boot_id: boot_id.into(),
             logs,
             stale: HashSet::new(),
-            unwritten: Unwritten::default(),
+            unwritten,
         })
     }
 

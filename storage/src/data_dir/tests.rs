@@ -1,6 +1,7 @@
 //! A data directory as its owner sees it, over real files and over a device that loses power.
 
 mod many;
+mod stale;
 
 use std::sync::mpsc;
 
@@ -60,15 +61,18 @@ fn append(log: &Log) {
             panic!("{failure}");
         }
     }
+    let appended = log.append(one_record(), LeaderEpoch::ZERO, Timestamp::new(0)).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    log.set_listener(Arc::new(Told(sender)));
+    receiver.iter().find(|finished| *finished >= appended.next_offset).expect("it is told");
+}
+
+fn one_record() -> AppendBatch {
     let record = NewRecord::of_value(Timestamp::new(0), b"value");
     let batch = BatchBuilder::new(Attributes::new(Codec::None)).with_record(&record);
     let bytes = Bytes::from(batch.build().unwrap());
     let header = BatchHeader::parse(&bytes).unwrap();
-    let batch = AppendBatch { header, body: bytes.slice(HEADER_BYTES..) };
-    let appended = log.append(batch, LeaderEpoch::ZERO, Timestamp::new(0)).unwrap();
-    let (sender, receiver) = mpsc::channel();
-    log.set_listener(Arc::new(Told(sender)));
-    receiver.iter().find(|finished| *finished >= appended.next_offset).expect("it is told");
+    AppendBatch { header, body: bytes.slice(HEADER_BYTES..) }
 }
 
 fn end(log: &Log) -> i64 {
