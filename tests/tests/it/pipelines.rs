@@ -255,7 +255,7 @@ fn connect_from_file_to_file() {
     let records: BTreeSet<_> = pipeline.records().into_iter().collect();
     assert_eq!(records, written);
     // The sink's place is committed by a group, which other tools look at. It is the topic's end, which
-    // may lie behind 3,000: Connect's producers are not idempotent, so a retry may double a batch whose
+    // may lie beyond 3,000: Connect's producers are not idempotent, so a retry may double a batch whose
     // answer the kill took.
     let mut connection = Connection::open(pipeline.node.kafka());
     let end: i64 = (0..PARTITIONS)
