@@ -105,6 +105,21 @@ pub fn records_in(bytes: Option<Bytes>) -> Vec<Record> {
     sets.into_iter().flat_map(|set| set.records).collect()
 }
 
+/// The same where the last batch may be cut off, as a broker's answer to a fetch may be.
+pub fn records_in_part(bytes: Option<Bytes>) -> Vec<Record> {
+    let bytes = bytes.unwrap_or_default();
+    let mut end = 0;
+    while let Some(length) = bytes.get(end + 8..end + 12) {
+        let length = u32::from_be_bytes(length.try_into().expect("four bytes"));
+        let next = end + 12 + usize::try_from(length).expect("32 bits fit");
+        if next > bytes.len() {
+            break;
+        }
+        end = next;
+    }
+    records_in(Some(bytes.slice(..end)))
+}
+
 /// The values of these records, as text.
 pub fn values(records: &[Record]) -> Vec<String> {
     records

@@ -19,8 +19,10 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
     CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest,
-    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest, TopicName,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, MetadataResponse, ProduceRequest,
+    TopicName,
 };
+use std::io;
 use uuid::Uuid;
 
 /// Produce version of the calls here: the last one that names topics instead of their ids.
@@ -67,24 +69,35 @@ pub fn fetch_request(topic: &str, partition: i32, fetch_offset: i64) -> FetchReq
 impl Connection {
     /// Creates a topic with these settings, and fails the test when that fails; its id.
     pub fn create_topic(&mut self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Uuid {
-        let configs = settings.iter().map(|(name, value)| {
-            CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
-        });
-        let topic = CreatableTopic::default()
-            .with_name(topic_name(name))
-            .with_num_partitions(partitions)
-            .with_replication_factor(1)
-            .with_configs(configs.collect());
-        let request =
-            CreateTopicsRequest::default().with_timeout_ms(TIMEOUT_MS).with_topics(vec![topic]);
-        let result = self.call(7, &request).topics.remove(0);
-        assert_eq!(result.error_code, codes::NONE, "create {name}: {:?}", result.error_message);
+        let topic_id = self.create_topic_with((name, partitions, 1), settings);
         for partition in 0..partitions {
             // Apache Kafka answers before its partitions are open.
             eventually("a created partition answers", || {
                 (self.list_offset(6, name, partition, -1).error_code == codes::NONE).then_some(())
             });
         }
+        topic_id
+    }
+
+    /// Creates a topic of this name with so many partitions of so many replicas, whose leaders may be
+    /// other brokers, and fails the test when that fails; its id.
+    pub fn create_topic_with(
+        &mut self,
+        (name, partitions, replication_factor): (&str, i32, i16),
+        settings: &[(&str, &str)],
+    ) -> Uuid {
+        let configs = settings.iter().map(|(name, value)| {
+            CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
+        });
+        let topic = CreatableTopic::default()
+            .with_name(topic_name(name))
+            .with_num_partitions(partitions)
+            .with_replication_factor(replication_factor)
+            .with_configs(configs.collect());
+        let request =
+            CreateTopicsRequest::default().with_timeout_ms(TIMEOUT_MS).with_topics(vec![topic]);
+        let result = self.call(7, &request).topics.remove(0);
+        assert_eq!(result.error_code, codes::NONE, "create {name}: {:?}", result.error_message);
         result.topic_id
     }
 
@@ -113,11 +126,19 @@ impl Connection {
 
     /// Metadata of one topic, which is not created by asking.
     pub fn describe_topic(&mut self, name: &str) -> MetadataResponseTopic {
+        self.try_describe_topic(name).expect("an answer").topics.remove(0)
+    }
+
+    /// The same with the brokers that it stands on, where the broker may go away.
+    ///
+    /// # Errors
+    /// The connection has ended, or nothing came in time.
+    pub fn try_describe_topic(&mut self, name: &str) -> io::Result<MetadataResponse> {
         let topic = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
         let request = MetadataRequest::default()
             .with_topics(Some(vec![topic]))
             .with_allow_auto_topic_creation(false);
-        self.call(12, &request).topics.remove(0)
+        self.try_call(12, &request)
     }
 
     /// Produces one batch with acks=all; what became of it.

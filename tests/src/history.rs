@@ -85,6 +85,7 @@ pub struct History {
     sent: HashSet<(Partition, RecordId)>,
     acked: BTreeMap<(Partition, RecordId), i64>,
     views: BTreeMap<(Reader, Partition), View>,
+    newest: BTreeMap<(u32, Partition), u64>,
 }
 
 impl History {
@@ -96,6 +97,8 @@ impl History {
     /// The broker has acknowledged this record at this offset.
     pub fn acked(&mut self, partition: Partition, record: RecordId, offset: i64) {
         self.acked.insert((partition, record), offset);
+        let newest = self.newest.entry((record.client, partition)).or_default();
+        *newest = record.number.max(*newest);
     }
 
     /// A reader was shown this record.
@@ -111,6 +114,16 @@ impl History {
     /// How many records were acknowledged.
     pub fn acked_count(&self) -> usize {
         self.acked.len()
+    }
+
+    /// The newest record of a client that was acknowledged in this partition.
+    pub fn newest_acked(&self, client: u32, partition: Partition) -> Option<u64> {
+        self.newest.get(&(client, partition)).copied()
+    }
+
+    /// The same of every client and partition.
+    pub fn newest_of_all(&self) -> &BTreeMap<(u32, Partition), u64> {
+        &self.newest
     }
 
     /// Every broken promise, given all that the log holds now.

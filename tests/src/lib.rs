@@ -20,6 +20,7 @@ pub mod member;
 pub mod node;
 pub mod process;
 pub mod program;
+pub mod recorded;
 pub mod suites;
 pub mod target;
 pub mod wire;
