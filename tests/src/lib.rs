@@ -6,11 +6,13 @@
 
 pub mod batch;
 pub mod calls;
+pub mod cluster;
 pub mod codes;
 pub mod compare;
 pub mod configs;
 pub mod consumer;
 pub mod deadline;
+pub mod failover;
 pub mod fixture;
 pub mod group_calls;
 pub mod history;

@@ -6,6 +6,7 @@ mod admin_tools;
 mod burrow;
 mod clients;
 mod cluster_admin;
+mod cluster_crash;
 mod configs;
 mod connection;
 mod consumer_groups;
