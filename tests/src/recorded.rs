@@ -5,6 +5,7 @@
 
 use crate::batch::records_in_part;
 use crate::calls::{FETCH, fetch_request};
+use crate::consumer::Consumer;
 use crate::deadline::{Deadline, eventually};
 use crate::history::{History, Partition, Reader, RecordId};
 use crate::program::{clients, compat, java};
@@ -70,7 +71,7 @@ impl Recorded {
     }
 }
 
-/// The programs that produce here, each of another family of clients.
+/// The families of clients that produce and consume here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// confluent-kafka-python, which is librdkafka.
@@ -79,20 +80,55 @@ pub enum Family {
     FranzGo,
     /// Apache Kafka's own.
     Java,
+    /// IBM's sarama.
+    Sarama,
+    /// kafkajs.
+    Kafkajs,
+    /// aiokafka.
+    Aiokafka,
 }
 
 impl Family {
-    fn program(self) -> Command {
+    /// The program that produces.
+    fn load(self) -> Command {
         match self {
-            Self::Librdkafka => {
-                let mut command = Command::new(clients().join("python/bin/python"));
-                command.arg(compat().join("confluent-kafka/load.py"));
-                command
-            }
+            Self::Librdkafka => python("confluent-kafka/load.py"),
             Self::FranzGo => Command::new(clients().join("bin/franz-go/load")),
             Self::Java => java("Load"),
+            Self::Sarama => Command::new(clients().join("bin/sarama/load")),
+            Self::Kafkajs => node_js("load.js"),
+            Self::Aiokafka => python("aiokafka/load.py"),
         }
     }
+
+    /// A member of a group, by the classic protocol.
+    pub fn member(self, bootstrap: &str, topic: &str, group: &str) -> Consumer {
+        let mut program = match self {
+            Self::Librdkafka => python("confluent-kafka/group.py"),
+            Self::FranzGo => Command::new(clients().join("bin/franz-go/group")),
+            Self::Java => java("Group"),
+            Self::Sarama => Command::new(clients().join("bin/sarama/group")),
+            Self::Kafkajs => node_js("group.js"),
+            Self::Aiokafka => python("aiokafka/group.py"),
+        };
+        program.args([bootstrap, topic, group]);
+        if matches!(self, Self::Librdkafka | Self::Java) {
+            program.arg("classic");
+        }
+        Consumer::start(program)
+    }
+}
+
+fn python(program: &str) -> Command {
+    let mut command = Command::new(clients().join("python/bin/python"));
+    command.arg(compat().join(program));
+    command
+}
+
+fn node_js(program: &str) -> Command {
+    let mut command = Command::new("node");
+    command.arg(clients().join("kafkajs").join(program));
+    command
 }
 
 /// A client program that produces until it is told to end.
@@ -111,7 +147,7 @@ impl Load {
         client: u32,
         recorded: &Arc<Recorded>,
     ) -> Self {
-        let mut program = family.program();
+        let mut program = family.load();
         program.args([bootstrap, topic, &partitions.to_string(), &client.to_string()]);
         program.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = program.spawn().expect("the client program starts");

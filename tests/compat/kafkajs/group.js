@@ -13,7 +13,7 @@ function tell(...words) {
 async function main() {
   const retry = { initialRetryTime: 50, maxRetryTime: 500, retries: 100 };
   const kafka = new Kafka({
-    clientId: 'compat', brokers: [bootstrap], logLevel: logLevel.NOTHING, retry,
+    clientId: 'compat', brokers: bootstrap.split(','), logLevel: logLevel.NOTHING, retry,
   });
   const consumer = kafka.consumer({
     groupId, sessionTimeout: 10_000, heartbeatInterval: 500, maxWaitTimeInMs: 200, retry,

@@ -29,6 +29,7 @@ mod offsets;
 mod pipelines;
 mod produce;
 mod retention;
+mod rolling;
 mod shipper;
 mod telemetry;
 mod tool_groups;

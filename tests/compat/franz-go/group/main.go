@@ -51,7 +51,7 @@ func main() {
 	owned := assignment{partitions: map[int32]bool{}}
 	lost := func(_ context.Context, _ *kgo.Client, gone map[string][]int32) { owned.change(gone, false) }
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(os.Args[1]),
+		kgo.SeedBrokers(strings.Split(os.Args[1], ",")...),
 		kgo.ConsumeTopics(os.Args[2]),
 		kgo.ConsumerGroup(os.Args[3]),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),

@@ -12,6 +12,7 @@ import (
 	"math"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,7 +29,7 @@ func main() {
 	partitions, err := strconv.Atoi(os.Args[3])
 	exitOn(err)
 	producer, err := kgo.NewClient(
-		kgo.SeedBrokers(os.Args[1]),
+		kgo.SeedBrokers(strings.Split(os.Args[1], ",")...),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), // the checker reads raw batches
 		kgo.RequestRetries(math.MaxInt32),

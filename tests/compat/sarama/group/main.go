@@ -68,7 +68,7 @@ func main() {
 		io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
-	group, err := sarama.NewConsumerGroup([]string{os.Args[1]}, os.Args[3], config)
+	group, err := sarama.NewConsumerGroup(strings.Split(os.Args[1], ","), os.Args[3], config)
 	if err != nil {
 		fmt.Println("FAIL", err)
 		os.Exit(1)
