@@ -21,6 +21,7 @@ const (
 	burst    = 5
 	pause    = 5 * time.Millisecond
 	inFlight = 500
+	retries  = 5000
 )
 
 func main() {
@@ -33,7 +34,7 @@ func main() {
 	config.Producer.RequiredAcks = sarama.WaitForAll
 	config.Producer.Return.Successes = true
 	config.Producer.Partitioner = sarama.NewManualPartitioner
-	config.Producer.Retry.Max = math.MaxInt32
+	config.Producer.Retry.Max = retries // it keeps room for each
 	config.Producer.Retry.Backoff = 30 * time.Millisecond
 	config.Metadata.Retry.Max = math.MaxInt32
 	config.Metadata.Retry.Backoff = 30 * time.Millisecond
