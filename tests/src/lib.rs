@@ -22,6 +22,7 @@ pub mod member;
 pub mod node;
 pub mod process;
 pub mod program;
+pub mod proxy;
 pub mod recorded;
 pub mod suites;
 pub mod target;
