@@ -87,7 +87,11 @@ impl Memory {
     }
 }
 
-fn process_cpu_seconds(pid: u32) -> Result<f64> {
+/// User and system time of a process so far, in seconds.
+///
+/// # Errors
+/// There is no such process, or this is no Linux.
+pub fn process_cpu_seconds(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/stat");
     let stat = fs::read_to_string(&path).with_context(|| path.clone())?;
     // The name in brackets may hold anything; user time is the 12th field after it, system time the
