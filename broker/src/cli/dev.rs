@@ -45,7 +45,7 @@ const READY: &str = "ready in ";
 pub(super) fn end_with_parent(variable: &dyn Fn(&str) -> Option<String>) {
     if variable(CHILD).is_some() {
         // Where this is refused, the parent still ends its nodes when it is asked to stop.
-        drop(set_parent_process_death_signal(Some(Kill::TERM)));
+        set_parent_process_death_signal(Some(Kill::TERM)).ok();
     }
 }
 
@@ -121,9 +121,9 @@ impl Place {
         }
         for (option, texts) in &inputs.flags {
             if PASSED_ON.contains(&option.name) {
-                texts
-                    .iter()
-                    .for_each(|text| drop(command.arg(format!("--{}", option.name)).arg(text)));
+                for text in texts {
+                    command.arg(format!("--{}", option.name)).arg(text);
+                }
             }
         }
         // A terminal's Ctrl-C goes to a whole process group, and a second signal means "at once".
@@ -168,7 +168,7 @@ fn free_ports(count: usize) -> std::io::Result<Vec<Ports>> {
 
 /// What a node does.
 enum Event {
-    Ready(usize),
+    Ready,
     Ended(usize, std::io::Result<ExitStatus>),
 }
 
@@ -198,7 +198,7 @@ async fn watch(place: &Place, inputs: &Inputs, clock: SystemClock, began: Instan
             () = either(&mut terminate, &mut interrupt) => break Exit::Done,
         };
         match event {
-            Some(Event::Ready(_)) => {
+            Some(Event::Ready) => {
                 ready += 1;
                 if ready == nodes.len() {
                     let after = clock.since(began).as_millis();
@@ -236,7 +236,7 @@ fn follow(node: usize, mut child: Child, events: &mpsc::Sender<Event>) -> Node {
         let lines = stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).lines());
         for line in lines.map_while(Result::ok) {
             // Nobody listens any more when this process ends.
-            if line.starts_with(READY) && told.blocking_send(Event::Ready(node)).is_err() {
+            if line.starts_with(READY) && told.blocking_send(Event::Ready).is_err() {
                 return;
             }
         }
@@ -283,7 +283,9 @@ async fn end(
 ) -> Exit {
     let send = |running: &[Option<Pid>], kill: Kill| {
         // One that has just ended cannot be told.
-        running.iter().flatten().for_each(|pid| drop(kill_process(*pid, kill)));
+        for pid in running.iter().flatten() {
+            kill_process(*pid, kill).ok();
+        }
     };
     let mut running: Vec<_> = nodes.iter().map(|node| node.pid).collect();
     send(&running, Kill::TERM);
@@ -297,7 +299,7 @@ async fn end(
                         exit = Exit::NotClean;
                     }
                 }
-                Some(Event::Ready(_)) => {}
+                Some(Event::Ready) => {}
                 None => break,
             },
             () = either(terminate, interrupt) => send(&running, Kill::KILL),
