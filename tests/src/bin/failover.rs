@@ -41,7 +41,7 @@ struct Millpond(Cluster);
 
 impl Brokers for Millpond {
     fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.addresses()
+        self.0.kafka_addresses()
     }
 
     fn strike(&mut self, at: usize, fault: Fault) {
@@ -53,8 +53,8 @@ impl Brokers for Millpond {
     }
 
     fn bring_back(&mut self, at: usize) {
-        self.0.node(at).wait();
-        self.0.node(at).start_again();
+        self.0.node_mut(at).wait();
+        self.0.restart(at);
     }
 }
 

@@ -59,7 +59,7 @@ fn main() {
         loads("Kafka", &kafka.addresses(), options.rehearsal_seconds, &options);
     }
     let mut cluster = Cluster::start(3);
-    loads("Millpond", &cluster.addresses(), 0, &options);
+    loads("Millpond", &cluster.kafka_addresses(), 0, &options);
     drop(cluster);
     if options.partitions > 0 && "idle".contains(&options.only) {
         cluster = Cluster::start(3);
@@ -120,7 +120,7 @@ fn tell(system: &str, name: &str, report: &Report) {
 /// Many partitions that nobody uses, then the restart of one node that has them.
 #[expect(clippy::print_stdout, reason = "it is what this program is for")]
 fn idle(cluster: &mut Cluster, partitions: i32) {
-    let addresses = cluster.addresses();
+    let addresses = cluster.kafka_addresses();
     let topic = "idle";
     Connection::open(addresses[0]).create_topic_with((topic, partitions, 3), &[]);
     wait_until_in_sync(&addresses, topic);
@@ -139,9 +139,9 @@ fn idle(cluster: &mut Cluster, partitions: i32) {
     }
     for (how, signal) in [("stopped", Signal::TERM), ("killed", Signal::KILL)] {
         cluster.node(0).signal(signal);
-        cluster.node(0).wait();
+        cluster.node_mut(0).wait();
         let began = monotonic_now();
-        cluster.node(0).start_again();
+        cluster.restart(0);
         let ready = began.elapsed();
         wait_until_in_sync(&addresses, topic);
         let in_sync = began.elapsed();

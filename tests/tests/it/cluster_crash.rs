@@ -11,7 +11,6 @@ use harness::wire::Connection;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use rustix::process::Signal;
 use std::env;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -62,44 +61,44 @@ impl Fault {
     fn happen(self, cluster: &mut Cluster, topic: &str, recorded: &Recorded) {
         match self {
             Self::Kill(at) => {
-                cluster.node(at).kill();
+                cluster.kill(at);
                 recorded.wait_for_acks(100);
-                cluster.node(at).start_again();
+                cluster.restart(at);
             }
             Self::KillLeaders(partition) => {
                 for _ in 0..2 {
                     let leader = leader(cluster, topic, partition);
-                    cluster.node(leader).kill();
+                    cluster.kill(leader);
                     recorded.wait_for_acks(100);
-                    cluster.node(leader).start_again();
+                    cluster.restart(leader);
                 }
             }
             Self::KillMajority(first) => {
                 let second = (first + 1) % NODES;
-                cluster.node(first).kill();
-                cluster.node(second).kill();
-                cluster.start_again(&[first, second]);
+                cluster.kill(first);
+                cluster.kill(second);
+                cluster.restart_all(&[first, second]);
             }
             Self::KillAll => {
-                (0..NODES).for_each(|at| cluster.node(at).kill());
-                cluster.start_again(&[0, 1, 2]);
+                (0..NODES).for_each(|at| cluster.kill(at));
+                cluster.restart_all(&[0, 1, 2]);
             }
             Self::Stop(at) => {
-                assert!(cluster.node(at).stop().success(), "a clean stop");
+                cluster.stop(at);
                 recorded.wait_for_acks(100);
-                cluster.node(at).start_again();
+                cluster.restart(at);
             }
             Self::Freeze(at, milliseconds) => {
-                cluster.node(at).signal(Signal::STOP);
+                cluster.pause(at);
                 thread::park_timeout(Duration::from_millis(milliseconds));
-                cluster.node(at).signal(Signal::CONT);
+                cluster.resume(at);
             }
         }
     }
 }
 
 fn leader(cluster: &Cluster, topic: &str, partition: Partition) -> usize {
-    let addresses = cluster.addresses();
+    let addresses = cluster.kafka_addresses();
     let leader =
         eventually("the partition has a leader", || leader_at(&addresses, topic, partition));
     addresses.iter().position(|address| *address == leader).expect("one of the nodes leads")
@@ -124,8 +123,8 @@ fn nothing_acknowledged_is_lost_by_faults_of_nodes() {
     let mut random = StdRng::seed_from_u64(seed);
 
     let mut cluster = Cluster::start(NODES);
-    let (addresses, topic) = (cluster.addresses(), unique_topic("cluster-crash"));
-    let bootstrap: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    let (addresses, topic) = (cluster.kafka_addresses(), unique_topic("cluster-crash"));
+    let bootstrap = cluster.bootstrap();
     let settings = [("segment.bytes", "1048576"), ("min.insync.replicas", "2")];
     Connection::open(addresses[0]).create_topic_with((&topic, PARTITIONS, 3), &settings);
 
@@ -133,7 +132,7 @@ fn nothing_acknowledged_is_lost_by_faults_of_nodes() {
     let of = (topic.as_str(), PARTITIONS);
     let loads: Vec<_> = (0..)
         .zip(FAMILIES)
-        .map(|(client, family)| Load::start(family, &bootstrap.join(","), of, client, &recorded))
+        .map(|(client, family)| Load::start(family, &bootstrap, of, client, &recorded))
         .collect();
     let readers = Readers::start(&addresses, of, &recorded);
     let clients = u32::try_from(FAMILIES.len()).expect("few families");

@@ -31,7 +31,7 @@ impl Passage {
     }
 
     fn wait_until_in_sync(&self) {
-        for address in self.cluster.addresses() {
+        for address in self.cluster.kafka_addresses() {
             eventually("all replicas are in sync", || {
                 let mut connection = Connection::try_open(address).ok()?;
                 let answer = connection.try_describe_topic(&self.topic).ok()?;
@@ -44,7 +44,7 @@ impl Passage {
     }
 
     fn leader(&self) -> usize {
-        let addresses = self.cluster.addresses();
+        let addresses = self.cluster.kafka_addresses();
         eventually("partition 0 has a leader", || {
             let leader = addresses.iter().find_map(|address| {
                 let mut connection = Connection::try_open(*address).ok()?;
@@ -57,9 +57,8 @@ impl Passage {
 
 fn restarts_and_a_kill(family: Family) {
     let cluster = Cluster::start(NODES);
-    let (addresses, topic) = (cluster.addresses(), unique_topic("rolling"));
-    let bootstrap: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-    let bootstrap = bootstrap.join(",");
+    let (addresses, topic) = (cluster.kafka_addresses(), unique_topic("rolling"));
+    let bootstrap = cluster.bootstrap();
     let settings = [("min.insync.replicas", "2")];
     Connection::open(addresses[0]).create_topic_with((&topic, PARTITIONS, 3), &settings);
     let recorded = Arc::new(Recorded::default());
@@ -71,15 +70,15 @@ fn restarts_and_a_kill(family: Family) {
     passage.go_on("the consumer gets records at all");
 
     for at in 0..NODES {
-        assert!(passage.cluster.node(at).stop().success(), "a clean stop");
+        passage.cluster.stop(at);
         passage.go_on("the consumer goes on while a node is stopped");
-        passage.cluster.node(at).start_again();
+        passage.cluster.restart(at);
         passage.wait_until_in_sync();
     }
     let leader = passage.leader();
-    passage.cluster.node(leader).kill();
+    passage.cluster.kill(leader);
     passage.go_on("the consumer goes on after the leader was killed");
-    passage.cluster.node(leader).start_again();
+    passage.cluster.restart(leader);
     passage.wait_until_in_sync();
     passage.go_on("the consumer goes on when all are back");
 
