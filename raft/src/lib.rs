@@ -7,3 +7,4 @@ mod high_watermark;
 pub mod metrics;
 pub mod replica;
 pub mod replicated_state;
+pub mod types;

@@ -44,7 +44,9 @@ use network::NoPeers;
 use raft_log::RaftLog;
 use snapshot::SnapshotFile;
 use state_machine::AppliedState;
-use types::{Command, MetadataRaft, ReplicaId, Snapshot};
+use types::{Command, MetadataRaft, Snapshot};
+
+use crate::types::ReplicaId;
 
 /// The largest command, in bytes.
 pub const COMMAND_BYTES_MAX: usize = 16 << 20;

@@ -19,9 +19,8 @@ use openraft::entry::{RaftEntry, RaftPayload};
 use protocol::types::BrokerId;
 use uuid::Uuid;
 
-use super::types::{
-    Command, CommittedLeaderId, Entry, EntryPayload, LogId, Membership, ReplicaId, Vote,
-};
+use super::types::{Command, CommittedLeaderId, Entry, EntryPayload, LogId, Membership, Vote};
+use crate::types::ReplicaId;
 
 const BLANK: u8 = 0;
 const COMMAND: u8 = 1;

@@ -14,7 +14,8 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
 };
 
-use super::types::{MetadataRaft, ReplicaId, Snapshot, Vote};
+use super::types::{MetadataRaft, Snapshot, Vote};
+use crate::types::ReplicaId;
 
 /// Knows no peers.
 #[derive(Debug, Clone, Copy)]

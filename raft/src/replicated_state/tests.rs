@@ -16,11 +16,11 @@ use storage::device::os::OsDevice;
 use storage::error::OpenError;
 use uuid::Uuid;
 
-use super::types::ReplicaId;
 use super::{
     COMMAND_BYTES_MAX, DIRECTORY, ENTRIES_PER_SNAPSHOT, JOURNAL, ProposeError, ReplicatedState,
     SNAPSHOT, StartError, StateMachine,
 };
+use crate::types::ReplicaId;
 
 /// Remembers every command in order, and answers with how many there are.
 #[derive(Clone, Default)]

@@ -6,31 +6,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use openraft::RaftTypeConfig;
-use protocol::types::BrokerId;
-use uuid::Uuid;
 
-/// A voter or learner: a broker with one particular disk.
-///
-/// Raft's promises are made by a disk, not by a name: a broker that comes back with an empty
-/// directory under its old id would vote twice in one term. The directory's id tells the two apart
-/// (as in KIP-853).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub(crate) struct ReplicaId {
-    pub(crate) broker_id: BrokerId,
-    pub(crate) directory_id: Uuid,
-}
-
-impl fmt::Display for ReplicaId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "broker {} on directory {}", self.broker_id, self.directory_id)
-    }
-}
-
-impl fmt::Debug for ReplicaId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
+use crate::types::ReplicaId;
 
 /// The bytes of a command. Prints only its length: a command may hold secrets.
 #[derive(Clone, PartialEq, Eq)]
