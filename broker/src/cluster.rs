@@ -205,7 +205,7 @@ fn broker_image(parts: &ClusterParts<'_>) -> BrokerImage {
         port: listener.advertised_port,
     };
     let endpoints = parts.listeners.iter().map(endpoint).collect();
-    BrokerImage { endpoints, rack: parts.settings.broker_rack.clone() }
+    BrokerImage { endpoints, rack: parts.settings.broker_rack.clone(), node: None }
 }
 
 /// Refuses metadata of a newer version; what marks new metadata with our level.

@@ -7,6 +7,7 @@
 
 mod data_dir;
 mod error;
+mod inter_node;
 mod layers;
 mod listeners;
 mod options;
@@ -21,6 +22,7 @@ use protocol::types::BrokerId;
 
 use crate::settings::{BrokerSettings, without_effect};
 pub(crate) use error::ConfigError;
+pub(crate) use inter_node::{HostPort, InterNodeConfig, Secret};
 use layers::{Layers, Source};
 pub(crate) use listeners::ListenerConfig;
 pub(crate) use options::{FILES, OPTIONS, Opt, SET, environment_name};
@@ -58,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// At least one.
     pub(crate) listeners: Vec<ListenerConfig>,
+    /// How it meets other nodes.
+    pub(crate) inter_node: InterNodeConfig,
     /// Where health and metrics are served.
     pub(crate) http: SocketAddr,
     /// How log lines are written.
@@ -109,6 +113,7 @@ impl Config {
         let insecure = layers.boolean("insecure")?;
         let listeners = listeners::resolve(&layers, insecure)?;
         let http = listeners::resolve_http(&layers, insecure)?;
+        let inter_node = inter_node::resolve(&layers)?;
         let log_format = match layers.text("log-format").as_str() {
             "text" => LogFormat::Text,
             "json" => LogFormat::Json,
@@ -130,6 +135,7 @@ impl Config {
         Ok(Self {
             data_dir,
             listeners,
+            inter_node,
             http,
             log_format,
             log_filter: layers.text("log"),
@@ -144,8 +150,10 @@ impl Config {
 
 /// `node.id`, or `broker.id` as it was called before; -1 means that the broker chooses.
 fn broker_id(layers: &Layers) -> Result<Option<BrokerId>, ConfigError> {
-    for name in ["node.id", "broker.id"] {
-        if let Some(text) = layers.kafka(name) {
+    let node_id = Some(layers.text("node-id")).filter(|text| !text.is_empty());
+    let broker_id = layers.kafka("broker.id").map(str::to_owned);
+    for (name, text) in [("node-id", node_id), ("broker.id", broker_id)] {
+        if let Some(text) = text {
             let id: i32 = text.trim().parse().map_err(|_not_a_number| {
                 layers.invalid(name, "must be a whole number from 0 to 2147483647")
             })?;

@@ -84,6 +84,9 @@ fn split(option: &Opt, text: &str) -> Vec<String> {
 }
 
 fn flag_texts(option: &Opt, matches: &ArgMatches) -> Option<Vec<String>> {
+    if option.secret {
+        return None;
+    }
     if option.is_switch() {
         return matches.get_flag(option.name).then(|| vec!["true".to_owned()]);
     }
@@ -106,7 +109,9 @@ fn command() -> Command {
         .after_help(exit_help())
         .next_line_help(true)
         .subcommand(config)
-        .args(OPTIONS.iter().chain(FILES).chain([&SET]).map(argument))
+        .args(
+            OPTIONS.iter().filter(|option| !option.secret).chain(FILES).chain([&SET]).map(argument),
+        )
 }
 
 fn argument(option: &'static Opt) -> Arg {

@@ -113,7 +113,11 @@ impl Writer {
     }
 
     pub(super) fn topic_id(&mut self, id: TopicId) {
-        self.0.extend_from_slice(id.get().as_bytes());
+        self.uuid(id.get());
+    }
+
+    pub(super) fn uuid(&mut self, id: Uuid) {
+        self.0.extend_from_slice(id.as_bytes());
     }
 }
 
@@ -213,8 +217,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn topic_id(&mut self) -> Result<TopicId, DecodeError> {
-        let id = self.array().map(Uuid::from_bytes)?;
-        TopicId::new(id).ok_or(DecodeError::Impossible("topic id"))
+        TopicId::new(self.uuid()?).ok_or(DecodeError::Impossible("topic id"))
+    }
+
+    pub(super) fn uuid(&mut self) -> Result<Uuid, DecodeError> {
+        self.array().map(Uuid::from_bytes)
     }
 
     pub(super) fn topic_name(&mut self) -> Result<TopicName, DecodeError> {

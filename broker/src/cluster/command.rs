@@ -11,19 +11,21 @@
 //!       6 set broker settings option broker, values before, values after
 //!       7 take producer ids i64 count
 //!       8 set resource settings  u8 0 group or 1 client metrics, name, values before, values after
+//!       9 register node     as kind 0, then 16 bytes directory id, inter-node host, u16 port
 //! ```
 //! These bytes live for ever: a field is never changed, a kind never reused. A new kind or version
-//! makes older programs stop with a clear word instead of guessing.
+//! makes older programs stop with a clear word instead of guessing. A broker that no other node can
+//! reach is registered with kind 0, which they understand.
 
 use protocol::topic::{TopicId, TopicName};
 use protocol::types::BrokerId;
 
 use super::codec::{DecodeError, Reader, Writer};
-use super::image::{BrokerImage, Endpoint, SettingsResource, SettingsScope};
+use super::image::{BrokerImage, Endpoint, NodeImage, SettingsResource, SettingsScope};
 use crate::settings::Values;
 
 const VERSION: u8 = 1;
-const KIND_MAX: u8 = 8;
+const KIND_MAX: u8 = 9;
 
 /// One change. What it wants may have become impossible when its turn comes: see
 /// [`super::outcome::Refusal`].
@@ -76,9 +78,12 @@ impl Command {
         to.u8(VERSION);
         match self {
             Self::RegisterBroker { broker, image } => {
-                to.u8(0);
+                to.u8(if image.node.is_some() { 9 } else { 0 });
                 to.broker(*broker);
                 write_broker(&mut to, image);
+                if let Some(node) = &image.node {
+                    write_node(&mut to, node);
+                }
             }
             Self::SetFeature { name, level } => {
                 to.u8(1);
@@ -177,6 +182,11 @@ impl Command {
                 before: from.values()?,
                 after: from.values()?,
             },
+            9 => {
+                let (broker, image) = (from.broker()?, read_broker(from)?);
+                let node = Some(read_node(from)?);
+                Self::RegisterBroker { broker, image: BrokerImage { node, ..image } }
+            }
             kind => return Err(newer("command kind", kind, KIND_MAX)),
         })
     }
@@ -200,6 +210,7 @@ fn read_new_topic(from: &mut Reader<'_>) -> Result<NewTopic, DecodeError> {
     })
 }
 
+/// Without its node, which older formats do not have.
 pub(super) fn write_broker(to: &mut Writer, image: &BrokerImage) {
     to.list(&image.endpoints, |to, endpoint| {
         to.text(&endpoint.listener);
@@ -218,7 +229,17 @@ pub(super) fn read_broker(from: &mut Reader<'_>) -> Result<BrokerImage, DecodeEr
         })
     })?;
     let rack = from.option(Reader::text)?.map(str::to_owned);
-    Ok(BrokerImage { endpoints, rack })
+    Ok(BrokerImage { endpoints, rack, node: None })
+}
+
+pub(super) fn write_node(to: &mut Writer, node: &NodeImage) {
+    to.uuid(node.directory_id);
+    to.text(&node.host);
+    to.u16(node.port);
+}
+
+pub(super) fn read_node(from: &mut Reader<'_>) -> Result<NodeImage, DecodeError> {
+    Ok(NodeImage { directory_id: from.uuid()?, host: from.text()?.to_owned(), port: from.u16()? })
 }
 
 pub(super) fn write_replicas(to: &mut Writer, partitions: &[Vec<BrokerId>]) {
@@ -277,11 +298,14 @@ mod tests {
 
     fn samples() -> Vec<Command> {
         let endpoint = Endpoint { listener: "PLAINTEXT".into(), host: "::1".into(), port: 65_535 };
-        let image = BrokerImage { endpoints: vec![endpoint], rack: Some("r".into()) };
+        let image = BrokerImage { endpoints: vec![endpoint], rack: Some("r".into()), node: None };
+        let node = NodeImage { directory_id: Uuid::from_u128(5), host: "h".into(), port: 65_535 };
+        let reachable = BrokerImage { node: Some(node), ..image.clone() };
         let scope = SettingsScope::Broker(BrokerId::new(7));
         let partitions = vec![vec![BrokerId::new(1)], vec![BrokerId::new(1), BrokerId::new(2)]];
         vec![
             Command::RegisterBroker { broker: BrokerId::new(1), image },
+            Command::RegisterBroker { broker: BrokerId::new(2), image: reachable },
             Command::SetFeature { name: "metadata".into(), level: 1 },
             Command::CreateTopics(vec![NewTopic {
                 name: TopicName::new("t").unwrap(),
@@ -353,5 +377,23 @@ mod tests {
             &[0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0, 0],
         ];
         assert_eq!(command.encode(), expected.concat());
+        let registered = [
+            &[1, 0, 0, 0, 0, 2, 0, 0, 0, 1][..],
+            &[0, 0, 0, 1, b'L', 0, 0, 0, 1, b'h', 0x23, 0x84, 0],
+        ]
+        .concat();
+        let endpoint = Endpoint { listener: "L".into(), host: "h".into(), port: 0x2384 };
+        let image = BrokerImage { endpoints: vec![endpoint], rack: None, node: None };
+        let command = Command::RegisterBroker { broker: BrokerId::new(2), image: image.clone() };
+        assert_eq!(Command::decode(&registered).unwrap(), command);
+        assert_eq!(command.encode(), registered, "older programs read this");
+        let node = NodeImage { directory_id: Uuid::from_u128(3), host: "n".into(), port: 0x23e8 };
+        let image = BrokerImage { node: Some(node), ..image };
+        let mut reachable = registered;
+        reachable[1] = 9;
+        reachable.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3]);
+        reachable.extend([0, 0, 0, 1, b'n', 0x23, 0xe8]);
+        let command = Command::RegisterBroker { broker: BrokerId::new(2), image };
+        assert_eq!(command.encode(), reachable);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use protocol::topic::{TopicId, TopicName};
 use protocol::types::{BrokerId, LogIndex, PartitionId};
+use uuid::Uuid;
 
 use crate::settings::Values;
 use crate::settings::describe::BrokerLayers;
@@ -43,6 +44,19 @@ pub(crate) struct BrokerImage {
     pub(crate) endpoints: Vec<Endpoint>,
     /// Where it stands, as its operator calls it.
     pub(crate) rack: Option<String>,
+    /// How other nodes reach it. `None` for a broker that no other node can reach.
+    pub(crate) node: Option<NodeImage>,
+}
+
+/// One broker as other nodes see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NodeImage {
+    /// Its data directory: a broker that comes back with another one has lost what it had promised.
+    pub(crate) directory_id: Uuid,
+    /// Host that other nodes connect to.
+    pub(crate) host: String,
+    /// Port that other nodes connect to.
+    pub(crate) port: u16,
 }
 
 /// An advertised address.
@@ -181,7 +195,7 @@ mod tests {
         let topics = Arc::make_mut(&mut image.topics);
         for (at, name) in ["a.b_c", "a-b", "a.b.d", "plain"].into_iter().enumerate() {
             let name = TopicName::new(name).unwrap();
-            let id = TopicId::new(uuid::Uuid::from_u128(at as u128 + 1)).unwrap();
+            let id = TopicId::new(Uuid::from_u128(at as u128 + 1)).unwrap();
             let overrides = Values::new();
             let topic = TopicImage { name: name.clone(), id, partitions: Vec::new(), overrides };
             topics.insert(name, Arc::new(topic));

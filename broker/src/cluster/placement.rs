@@ -58,7 +58,8 @@ mod tests {
     use super::*;
 
     fn image(brokers: i32) -> Image {
-        let broker = |id| (BrokerId::new(id), BrokerImage { endpoints: Vec::new(), rack: None });
+        let broker =
+            |id| (BrokerId::new(id), BrokerImage { endpoints: Vec::new(), rack: None, node: None });
         Image { brokers: Arc::new((0..brokers).map(broker).collect()), ..Image::default() }
     }
 

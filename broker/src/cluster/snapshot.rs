@@ -4,9 +4,10 @@
 //! u8 version │ u64 index │ brokers: list of (broker, endpoints, rack) │
 //! topics: list of (name, id, list of replica lists, values) │ deleted topics: list of id │
 //! broker settings: list of (option broker, values) │ features: list of (text, i16) │
-//! i64 next producer id │ from version 2 on: list of (u8 0 group or 1 client metrics, name, values)
+//! i64 next producer id │ from version 2 on: list of (u8 0 group or 1 client metrics, name, values) │
+//! from version 3 on: list of (broker, node), as `command.rs` writes a node
 //! ```
-//! Version 2 is written only where there is something to write at its end, so that older programs can
+//! A version is written only where there is something to write at its end, so that older programs can
 //! go on with what they know.
 //! The file that carries these bytes has a checksum. A snapshot of a newer version is refused.
 
@@ -17,21 +18,31 @@ use protocol::types::{LogIndex, PartitionId};
 
 use super::codec::{DecodeError, Reader, Writer};
 use super::command::{
-    newer, read_broker, read_replicas, read_resource, read_scope, write_broker, write_replicas,
-    write_resource, write_scope,
+    newer, read_broker, read_node, read_replicas, read_resource, read_scope, write_broker,
+    write_node, write_replicas, write_resource, write_scope,
 };
 use super::image::{Image, PartitionImage, TopicImage};
 
 /// The newest version.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// The first with settings of groups and subscriptions.
 const RESOURCES_SINCE: u8 = 2;
+/// The first that tells how nodes reach each other.
+const NODES_SINCE: u8 = 3;
 
 /// Writes `image`.
 pub(super) fn encode(image: &Image) -> Bytes {
     let mut to = Writer::default();
-    let has_resources = !image.resource_settings.is_empty();
-    to.u8(if has_resources { VERSION } else { RESOURCES_SINCE - 1 });
+    let nodes = image.brokers.iter().filter_map(|(id, broker)| Some((id, broker.node.as_ref()?)));
+    let nodes: Vec<_> = nodes.collect();
+    let version = if !nodes.is_empty() {
+        NODES_SINCE
+    } else if !image.resource_settings.is_empty() {
+        RESOURCES_SINCE
+    } else {
+        RESOURCES_SINCE - 1
+    };
+    to.u8(version);
     to.u64(image.index.get());
     to.list(image.brokers.as_ref(), |to, (broker, image)| {
         to.broker(*broker);
@@ -54,10 +65,16 @@ pub(super) fn encode(image: &Image) -> Bytes {
         to.i16(*level);
     });
     to.i64(image.next_producer_id);
-    if has_resources {
+    if version >= RESOURCES_SINCE {
         to.list(image.resource_settings.as_ref(), |to, (resource, values)| {
             write_resource(to, resource);
             to.values(values);
+        });
+    }
+    if version >= NODES_SINCE {
+        to.list(nodes, |to, (id, node)| {
+            to.broker(*id);
+            write_node(to, node);
         });
     }
     to.finish()
@@ -76,7 +93,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
     let index = LogIndex::new(from.u64()?);
     let brokers = from.list(|from| Ok((from.broker()?, read_broker(from)?)))?;
     let topics = from.list(read_topic)?;
-    let image = Image {
+    let mut image = Image {
         index,
         brokers: Arc::new(brokers.into_iter().collect()),
         topic_names: Arc::new(topics.iter().map(|topic| (topic.id, topic.name.clone())).collect()),
@@ -91,12 +108,17 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
         next_producer_id: from.i64()?,
         resource_settings: Arc::default(),
     };
-    let image = if version >= RESOURCES_SINCE {
+    if version >= RESOURCES_SINCE {
         let resources = from.list(|from| Ok((read_resource(from)?, from.values()?)))?;
-        Image { resource_settings: Arc::new(resources.into_iter().collect()), ..image }
-    } else {
-        image
-    };
+        image.resource_settings = Arc::new(resources.into_iter().collect());
+    }
+    if version >= NODES_SINCE {
+        let brokers = Arc::make_mut(&mut image.brokers);
+        for (id, node) in from.list(|from| Ok((from.broker()?, read_node(from)?)))? {
+            let broker = brokers.get_mut(&id).ok_or(DecodeError::Impossible("node"))?;
+            broker.node = Some(node);
+        }
+    }
     from.finish()?;
     Ok(image)
 }
@@ -121,12 +143,15 @@ pub(super) fn partitions(
 
 #[cfg(test)]
 mod tests {
+    use protocol::types::BrokerId;
+    use uuid::Uuid;
+
     use super::*;
-    use crate::cluster::image::SettingsResource;
+    use crate::cluster::image::{BrokerImage, NodeImage, SettingsResource};
     use crate::settings::Values;
 
     #[test]
-    fn settings_of_groups_raise_the_version_and_survive() {
+    fn what_older_programs_do_not_know_raises_the_version_and_survives() {
         let mut image = Image { index: LogIndex::new(7), ..Image::default() };
         let bytes = encode(&image);
         assert_eq!((bytes[0], decode(&bytes)), (1, Ok(image.clone())), "older programs read this");
@@ -135,10 +160,17 @@ mod tests {
         all.insert(SettingsResource::Group("g".to_owned()), values.clone());
         all.insert(SettingsResource::ClientMetrics("g".to_owned()), values);
         let bytes = encode(&image);
-        assert_eq!((bytes[0], decode(&bytes)), (2, Ok(image)));
+        assert_eq!((bytes[0], decode(&bytes)), (2, Ok(image.clone())));
+        let node = NodeImage { directory_id: Uuid::from_u128(7), host: "h".to_owned(), port: 9 };
+        let broker = |node| BrokerImage { endpoints: Vec::new(), rack: None, node };
+        let brokers = Arc::make_mut(&mut image.brokers);
+        brokers.insert(BrokerId::new(1), broker(None));
+        brokers.insert(BrokerId::new(2), broker(Some(node)));
+        let bytes = encode(&image);
+        assert_eq!((bytes[0], decode(&bytes)), (3, Ok(image)));
         for end in 0..bytes.len() {
             decode(&bytes[..end]).expect_err("a cut snapshot must not decode");
         }
-        assert!(matches!(decode(&[3]), Err(DecodeError::Newer { .. })));
+        assert!(matches!(decode(&[VERSION + 1]), Err(DecodeError::Newer { .. })));
     }
 }

@@ -1,6 +1,7 @@
 //! Why a configuration is not accepted.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::layers::Source;
@@ -67,6 +68,42 @@ pub(crate) enum ConfigError {
         listener: String,
         /// The address.
         address: String,
+    },
+    /// Other machines can reach the nodes' own port, and nothing would tell nodes from strangers.
+    #[error(
+        "inter-node-listener {address} is reachable from other machines, and nothing would tell nodes \
+         from strangers: give all nodes one secret with MILLPOND_CLUSTER_SECRET or \
+         --cluster-secret-file FILE, or listen on 127.0.0.1"
+    )]
+    NoClusterSecret {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Nodes cannot connect to a wildcard address.
+    #[error(
+        "inter-node-listener {address} is every address, so other nodes must be told one: add \
+         --inter-node-advertise HOST:PORT with the name or address that they reach this machine by"
+    )]
+    NoInterNodeAddress {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// A secret that is none; its value is not told.
+    #[error("{place}: the cluster's secret {reason}")]
+    ClusterSecret {
+        /// Where it was given.
+        place: Source,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A secret where others can read it.
+    #[error(
+        "{name} must not be given as a flag, since others can read a process's flags: use the \
+         environment or a file"
+    )]
+    SecretInFlag {
+        /// The option.
+        name: &'static str,
     },
     /// There is no home directory, or it would not survive a restart of the machine.
     #[error("there is no lasting place for data ({reason}): name a directory with --data DIR")]

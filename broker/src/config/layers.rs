@@ -56,6 +56,7 @@ pub(super) const KAFKA_ALIASES: &[(&str, &str)] = &[
     ("advertised.listeners", "advertise"),
     ("log.dir", "data"),
     ("log.dirs", "data"),
+    ("node.id", "node-id"),
 ];
 /// A suggestion is at least this similar to what was typed.
 const SIMILARITY_MIN: f64 = 0.7;
@@ -69,6 +70,9 @@ impl Layers {
         source: &Source,
     ) -> Result<(), ConfigError> {
         if option.name != SET.name {
+            if option.secret && matches!(source, Source::Flag(_)) {
+                return Err(ConfigError::SecretInFlag { name: option.name });
+            }
             self.options
                 .insert(option.name, Given { texts: texts.to_vec(), source: source.clone() });
             return Ok(());

@@ -30,11 +30,11 @@ pub(crate) struct ListenerConfig {
 
 /// `NAME://HOST:PORT`, not yet resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Endpoint {
-    name: Option<String>,
+pub(super) struct Endpoint {
+    pub(super) name: Option<String>,
     /// Empty for every address.
-    host: String,
-    port: u16,
+    pub(super) host: String,
+    pub(super) port: u16,
 }
 
 /// The listeners with what they advertise.
@@ -161,7 +161,7 @@ fn security_protocol(layers: &Layers, name: &str) -> String {
 }
 
 /// `[NAME://]HOST:PORT`, with an IPv6 host in brackets.
-fn parse(text: &str) -> Option<Endpoint> {
+pub(super) fn parse(text: &str) -> Option<Endpoint> {
     let text = text.trim();
     let (name, rest) = match text.split_once("://") {
         Some((name, rest)) if !name.is_empty() => (Some(name.to_owned()), rest),
@@ -178,7 +178,11 @@ fn parse(text: &str) -> Option<Endpoint> {
 }
 
 /// Resolves a host; IPv4 is preferred where it has both, since that is what clients try first.
-fn address(layers: &Layers, option: &str, endpoint: &Endpoint) -> Result<SocketAddr, ConfigError> {
+pub(super) fn address(
+    layers: &Layers,
+    option: &str,
+    endpoint: &Endpoint,
+) -> Result<SocketAddr, ConfigError> {
     let host = if endpoint.host.is_empty() { "0.0.0.0" } else { &endpoint.host };
     let resolved: Vec<SocketAddr> = (host, endpoint.port)
         .to_socket_addrs()

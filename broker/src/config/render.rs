@@ -8,11 +8,11 @@ use super::options::OPTIONS;
 use super::{Config, KAFKA_TABLE};
 use crate::settings::{BROKER_SETTINGS, Kind, Setting, TOPIC_SETTINGS};
 
-/// The values in effect, as TOML that can be given back, each with its source. Passwords are left
-/// out.
+/// The values in effect, as TOML that can be given back, each with its source. Passwords and
+/// secrets are left out.
 pub(crate) fn show(config: &Config) -> String {
     let mut text = String::new();
-    for option in OPTIONS {
+    for option in OPTIONS.iter().filter(|option| !option.secret) {
         let Given { texts, source } = config.layers.option(option.name);
         if texts.is_empty() {
             continue;

@@ -150,6 +150,60 @@ fn errors_name_the_line_and_the_remedy() {
 }
 
 #[test]
+fn a_node_meets_others_only_where_that_is_asked_for() {
+    let alone = Case::default().load().unwrap().inter_node;
+    assert_eq!((alone.join.len(), alone.listener_given, alone.secret), (0, false, None));
+    assert_eq!(alone.address.to_string(), "127.0.0.1:9192");
+    let case = Case {
+        toml: "join = ['a:1', '[::1]:2']\nnode-id = 7\n",
+        environment: &[("cluster-secret", "0123456789abcdef")],
+        flags: &[("inter-node-listener", "0.0.0.0:0"), ("inter-node-advertise", "host:0")],
+        ..Case::default()
+    };
+    let config = case.load().unwrap();
+    let join: Vec<_> = config.inter_node.join.iter().map(ToString::to_string).collect();
+    assert_eq!(join, ["a:1", "[::1]:2"]);
+    assert_eq!(config.broker_id, Some(BrokerId::new(7)));
+    assert_eq!(config.inter_node.advertised_host, "host");
+    assert_eq!(config.inter_node.advertised_port, None);
+    assert!(config.inter_node.listener_given);
+    let shown = show(&config);
+    assert!(!shown.contains("0123456789abcdef"), "{shown}");
+    assert!(!format!("{:?}", config.inter_node).contains("0123456789abcdef"));
+    let flags = &[("join", "a:1,b:2,a:1")];
+    assert_eq!(Case { flags, ..Case::default() }.load().unwrap().inter_node.join.len(), 2);
+    let flags = &[("set", "node.id=3")];
+    let environment = &[("node-id", "2")];
+    let config = Case { flags, environment, ..Case::default() }.load().unwrap();
+    assert_eq!(config.broker_id, Some(BrokerId::new(3)));
+}
+
+#[test]
+fn a_reachable_inter_node_port_wants_a_secret_that_nobody_can_read() {
+    let open = "inter-node-listener = '0.0.0.0:9192'\ninter-node-advertise = 'h:1'\n";
+    let error = Case { toml: open, ..Case::default() }.error();
+    let words = ["0.0.0.0:9192", "MILLPOND_CLUSTER_SECRET", "--cluster-secret-file", "127.0.0.1"];
+    assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    let error = Case { toml: "cluster-secret = 'short'\n", ..Case::default() }.error();
+    assert!(error.contains("millpond.toml:1") && error.contains("16"), "{error}");
+    assert!(!error.contains("short"), "{error}");
+    let flags = &[("set", "cluster-secret=0123456789abcdef")];
+    let error = Case { flags, ..Case::default() }.error();
+    assert!(error.contains("environment") && !error.contains("0123456789"), "{error}");
+    let toml = "inter-node-listener = '0.0.0.0:1'\ncluster-secret = '0123456789abcdef'\n";
+    let error = Case { toml, ..Case::default() }.error();
+    assert!(error.contains("--inter-node-advertise"), "{error}");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"fedcba9876543210\n").unwrap();
+    let mut layers = Layers::default();
+    let path = file.path().to_str().unwrap().to_owned();
+    let option = OPTIONS.iter().find(|option| option.name == "cluster-secret-file").unwrap();
+    layers.put_option(option, &[path], &Source::Default).unwrap();
+    let secret = inter_node::resolve(&layers).unwrap().secret.unwrap();
+    assert_eq!(secret.bytes(), b"fedcba9876543210");
+}
+
+#[test]
 fn a_server_properties_of_kafka_can_be_given_as_it_is() {
     let config = Case {
         properties: "# Kafka's own example\nprocess.roles=broker,controller\nnode.id=7\n\

@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn how_many_replicas_there_are_may_be_held_fast() {
-        let broker = BrokerImage { endpoints: Vec::new(), rack: None };
+        let broker = BrokerImage { endpoints: Vec::new(), rack: None, node: None };
         let brokers = [1, 2].map(|id| (BrokerId::new(id), broker.clone()));
         let image = Image { brokers: Arc::new(BTreeMap::from(brokers)), ..Image::default() };
         let code = |may_change_factor, ids: &[i32]| {

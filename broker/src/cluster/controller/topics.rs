@@ -229,7 +229,7 @@ mod tests {
     use crate::cluster::image::BrokerImage;
 
     fn image() -> Image {
-        let broker = BrokerImage { endpoints: Vec::new(), rack: None };
+        let broker = BrokerImage { endpoints: Vec::new(), rack: None, node: None };
         let brokers = [(BrokerId::new(1), broker)].into_iter().collect();
         Image { brokers: Arc::new(brokers), ..Image::default() }
     }

@@ -43,7 +43,7 @@ fn random(rng: &mut StdRng) -> Command {
         0 => {
             let endpoint =
                 Endpoint { listener: "L".into(), host: "h".into(), port: rng.random_range(1..9) };
-            let image = BrokerImage { endpoints: vec![endpoint], rack: None };
+            let image = BrokerImage { endpoints: vec![endpoint], rack: None, node: None };
             Command::RegisterBroker { broker: BrokerId::new(rng.random_range(0..3)), image }
         }
         1 => Command::SetFeature { name: "f".into(), level: rng.random_range(0..3) },
