@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::fetch_session::FetchSessions;
 use crate::groups::Groups;
+use crate::leaders::Leaders;
 use crate::log_levels::LogLevels;
 use crate::partitions::Partitions;
 use crate::read_pool::ReadPool;
@@ -25,6 +26,8 @@ pub(crate) struct Broker {
     pub(crate) cluster: Arc<Cluster>,
     /// Partitions that this broker keeps.
     pub(crate) partitions: Arc<Partitions>,
+    /// Who leads which partition, here and elsewhere.
+    pub(crate) leaders: Arc<Leaders>,
     /// Groups that this broker coordinates.
     pub(crate) groups: Groups,
     /// Incremental fetch sessions.

@@ -37,6 +37,7 @@ use crate::fetch_session::FetchSessions;
 use crate::group_metrics::GroupMetrics;
 use crate::groups::{Groups, deleted_topics};
 use crate::http::{self, Health, Observed, Phase};
+use crate::leaders::{Leaders, follow};
 use crate::log_levels::LogLevels;
 use crate::metrics::EdgeMetrics;
 use crate::partition_metrics::PartitionMetrics;
@@ -192,12 +193,14 @@ async fn start_on(
         fetch_sessions: FetchSessions::new(settings.max_fetch_sessions),
         settings,
         cluster,
+        leaders: Arc::new(Leaders::new(broker_id, Arc::clone(&partitions))),
         partitions,
         read_pool: ReadPool::new(READ_THREADS).map_err(StartError::Thread)?,
         response_memory: ResponseMemory::new(RESPONSE_BYTES_MAX),
         log_levels,
         clock,
     });
+    background.spawn(follow::run(Arc::clone(&broker)));
     background.spawn(deleted_topics::run(Arc::clone(&broker)));
     let connections = connections(&broker, http_address);
     let mut server = Server::new(Arc::clone(&connections), ConnectionLimits::NOBODY);

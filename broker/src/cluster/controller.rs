@@ -230,7 +230,7 @@ impl Controller {
     }
 
     /// Tells the cluster where `broker` is, unless it knows.
-    pub(super) async fn register(
+    pub(crate) async fn register(
         &self,
         broker: BrokerId,
         image: BrokerImage,

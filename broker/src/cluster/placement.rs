@@ -42,7 +42,7 @@ fn least_loaded(image: &Image, brokers: &[BrokerId]) -> usize {
     let mut led: BTreeMap<BrokerId, usize> = BTreeMap::new();
     if brokers.len() > 1 {
         let partitions = image.topics.values().flat_map(|topic| &topic.partitions);
-        for leader in partitions.filter_map(|partition| partition.leader()) {
+        for leader in partitions.filter_map(|partition| partition.preferred_leader()) {
             *led.entry(leader).or_default() += 1;
         }
     }

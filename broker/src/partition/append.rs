@@ -63,7 +63,7 @@ impl Partition {
     ) -> Result<Accepted, AppendRefusal> {
         let settings = self.settings();
         if let Some(replicas) = terms.replicas_for_all {
-            check_in_sync(&settings, replicas)?;
+            self.check_in_sync(&settings, replicas)?;
         }
         let batch = validate(records, &settings.rules, terms.zstd_allowed, terms.now)?;
         if batch.header.attributes.is_transactional() {
@@ -77,14 +77,28 @@ impl Partition {
     }
 }
 
-/// Kafka caps `min.insync.replicas` at the replication factor (its `effectiveMinIsr`), so that a
-/// topic with one replica stays writable whatever the setting says. The direct replica is the one
-/// replica that is in sync.
-fn check_in_sync(settings: &TopicSettings, replicas: usize) -> Result<(), AppendRefusal> {
-    const IN_SYNC: usize = 1;
-    let wanted = usize::try_from(settings.min_insync_replicas).unwrap_or(0).min(replicas);
-    if IN_SYNC < wanted {
-        return Err(AppendRefusal::TooFewInSync { in_sync: IN_SYNC, wanted });
+impl Partition {
+    /// Kafka caps `min.insync.replicas` at the replication factor (its `effectiveMinIsr`), so that a
+    /// topic with one replica stays writable whatever the setting says. One replica, which leads, is in
+    /// sync with itself.
+    fn check_in_sync(
+        &self,
+        settings: &TopicSettings,
+        replicas: usize,
+    ) -> Result<(), AppendRefusal> {
+        let wanted = usize::try_from(settings.min_insync_replicas).unwrap_or(0).min(replicas);
+        if wanted <= 1 {
+            return Ok(());
+        }
+        let in_sync = self.replica.in_sync().len();
+        if in_sync >= wanted {
+            return Ok(());
+        }
+        let leadership = self.replica.leadership();
+        if leadership.is_local {
+            Err(AppendRefusal::TooFewInSync { in_sync, wanted })
+        } else {
+            Err(ProduceError::NotLeader(leadership).into())
+        }
     }
-    Ok(())
 }

@@ -28,6 +28,8 @@ use protocol::types::{LeaderEpoch, Offset};
 use raft::replica::{Produced, ReplicaListener};
 
 use super::watch::{Slot, Watch};
+use crate::leaders::Key;
+use crate::leaders::news::LeadershipNews;
 
 /// Watches that may have died before the list is swept, if fewer live.
 const DEAD_WATCHES_MAX: usize = 16;
@@ -71,6 +73,8 @@ pub(crate) enum CommitState {
 pub(crate) struct Waiters {
     /// Written under `state`'s lock, read without it.
     version: AtomicU64,
+    /// Who wants to know of changes of leadership, and under which name.
+    news: Option<(Arc<LeadershipNews>, Key)>,
     state: Mutex<State>,
 }
 
@@ -104,8 +108,27 @@ pub(super) struct Registration(u64);
 
 impl Default for Waiters {
     fn default() -> Self {
+        Self::new(None)
+    }
+}
+
+/// The epochs in which a replica has led, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tenure {
+    /// In none.
+    Never,
+    /// It leads in this one.
+    Leads(LeaderEpoch),
+    /// It leads no longer; this was the last one.
+    Led(LeaderEpoch),
+}
+
+impl Waiters {
+    /// Nobody waits yet. Changes of leadership are told to `news` under the name that comes with it.
+    pub(crate) fn new(news: Option<(Arc<LeadershipNews>, Key)>) -> Self {
         Self {
             version: AtomicU64::new(0),
+            news,
             state: Mutex::new(State {
                 high_watermark: Offset::ZERO,
                 leads: None,
@@ -186,6 +209,16 @@ impl Waiters {
     /// The epoch in which this replica leads, if it does.
     pub(crate) fn leads_in(&self) -> Option<LeaderEpoch> {
         self.state.lock().leads
+    }
+
+    /// In which epochs this replica leads or has led since it was opened.
+    pub(crate) fn tenure(&self) -> Tenure {
+        let state = self.state.lock();
+        match (state.leads, state.last_lost) {
+            (Some(leads), _) => Tenure::Leads(leads),
+            (None, Some((led, _))) => Tenure::Led(led),
+            (None, None) => Tenure::Never,
+        }
     }
 
     /// What became of `target`.
@@ -275,6 +308,9 @@ impl Waiters {
         }
         for entry in finished {
             entry.waker.wake();
+        }
+        if let Some((news, key)) = self.news.as_ref().filter(|_| leadership_changed) {
+            news.tell(*key);
         }
     }
 }
