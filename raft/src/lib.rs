@@ -5,6 +5,7 @@
 pub mod direct;
 mod high_watermark;
 pub mod metrics;
+pub mod peers;
 pub mod replica;
 pub mod replicated_state;
 pub mod types;
