@@ -10,7 +10,9 @@
 //! nothing. A partition with one replica is led where that is.
 
 pub(crate) mod follow;
+pub(crate) mod gossip;
 pub(crate) mod news;
+mod wire;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

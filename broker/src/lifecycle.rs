@@ -200,7 +200,7 @@ async fn start_on(
         log_levels,
         clock,
     });
-    background.spawn(follow::run(Arc::clone(&broker)));
+    background.spawn(follow::run(Arc::clone(&broker), None));
     background.spawn(deleted_topics::run(Arc::clone(&broker)));
     let connections = connections(&broker, http_address);
     let mut server = Server::new(Arc::clone(&connections), ConnectionLimits::NOBODY);

@@ -112,17 +112,6 @@ impl Default for Waiters {
     }
 }
 
-/// The epochs in which a replica has led, as far as it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tenure {
-    /// In none.
-    Never,
-    /// It leads in this one.
-    Leads(LeaderEpoch),
-    /// It leads no longer; this was the last one.
-    Led(LeaderEpoch),
-}
-
 impl Waiters {
     /// Nobody waits yet. Changes of leadership are told to `news` under the name that comes with it.
     pub(crate) fn new(news: Option<(Arc<LeadershipNews>, Key)>) -> Self {
@@ -211,14 +200,11 @@ impl Waiters {
         self.state.lock().leads
     }
 
-    /// In which epochs this replica leads or has led since it was opened.
-    pub(crate) fn tenure(&self) -> Tenure {
+    /// The last epoch in which this replica leads or has led since it was opened, and whether it does.
+    pub(crate) fn tenure(&self) -> Option<(LeaderEpoch, bool)> {
         let state = self.state.lock();
-        match (state.leads, state.last_lost) {
-            (Some(leads), _) => Tenure::Leads(leads),
-            (None, Some((led, _))) => Tenure::Led(led),
-            (None, None) => Tenure::Never,
-        }
+        let present = state.leads.map(|leads| (leads, true));
+        present.or_else(|| state.last_lost.map(|(lost, _)| (lost, false)))
     }
 
     /// What became of `target`.
