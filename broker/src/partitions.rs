@@ -14,6 +14,7 @@ use protocol::types::{BrokerId, PartitionId};
 use raft::replica::{Replica, ReplicaListener};
 use raft::types::{GroupId, ReplicaId};
 use storage::data_dir::{DataDir, LogName};
+use storage::log::entries::LogKind;
 
 use crate::leaders::news::LeadershipNews;
 use crate::partition::Partition;
@@ -101,7 +102,7 @@ impl Partitions {
         }
         let replica = self
             .data_dir
-            .open_log(name, settings.log.clone())
+            .open_log(name, settings.log.clone(), LogKind::Direct)
             .map(|log| raft::direct::direct(log, self.broker_id))
             .map_err(|error| error.to_string());
         self.take_in(name, settings, replica);
@@ -131,7 +132,7 @@ impl Partitions {
         let replication =
             self.replication.get().ok_or("this broker does not replicate with others")?;
         let (partitions, opened, config) = (Arc::clone(self), name.clone(), settings.log.clone());
-        let open = move || partitions.data_dir.open_log(&opened, config);
+        let open = move || partitions.data_dir.open_log(&opened, config, LogKind::Replicated);
         let log = on_blocking_pool(open).await.map_err(|error| error.to_string())?;
         replication.open(group(name), log, voters).await
     }

@@ -11,6 +11,7 @@ use raft::replica::{
 };
 use raft::types::{GroupId, ReplicaId};
 use storage::error::{LogFailure, ReadError};
+use storage::log::entries::StageOutcome;
 use storage::log::{AppendBatch, Log, LogListener};
 
 use crate::replication::Replication;
@@ -23,6 +24,7 @@ pub(crate) struct TestReplica {
     log: Arc<Log>,
     state: Mutex<State>,
     listener: Mutex<Option<Arc<dyn ReplicaListener>>>,
+    appending: Mutex<()>,
 }
 
 struct State {
@@ -45,7 +47,7 @@ impl TestReplica {
             ended: false,
         };
         let (state, listener) = (Mutex::new(state), Mutex::default());
-        let replica = Arc::new(Self { log, state, listener });
+        let replica = Arc::new(Self { log, state, listener, appending: Mutex::default() });
         replica.log.set_listener(replica.clone());
         replica
     }
@@ -129,7 +131,15 @@ impl Replica for TestReplica {
             return Err(ProduceError::NotLeader(leadership));
         }
         let leader_epoch = leadership.leader_epoch;
-        Ok(Produced { appended: self.log.append(batch, leader_epoch, now)?, leader_epoch })
+        let _in_order = self.appending.lock();
+        let appended = match self.log.stage(batch, leader_epoch, now)? {
+            StageOutcome::Staged(staged) => {
+                self.log.append_entries(vec![staged.batch], true, now)?;
+                staged.appended
+            }
+            StageOutcome::Duplicate(appended) => appended,
+        };
+        Ok(Produced { appended, leader_epoch })
     }
 
     fn produce_in(

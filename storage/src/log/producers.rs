@@ -89,7 +89,8 @@ impl Log {
                 return Ok(());
             }
             state.bytes_since_snapshot = 0;
-            (state.pointers.log_end_offset, producer_snapshot::encode(&state.producers))
+            let offset = state.pointers.log_end_offset;
+            (offset, state.with_producers_at(offset, producer_snapshot::encode))
         };
         if writer.snapshots.last() == Some(&offset) {
             return Ok(());
