@@ -8,12 +8,17 @@
 //! Handlers never change anything here but through [`controller::Controller`]. Images are immutable;
 //! an older one stays valid as long as somebody reads it.
 
+mod alive;
 mod auto_create;
 mod codec;
 mod command;
 pub(crate) mod controller;
 pub(crate) mod error;
+pub(crate) mod formation;
 pub(crate) mod image;
+mod member;
+mod membership;
+pub(crate) mod nodes;
 pub(crate) mod outcome;
 mod placement;
 mod producer_ids;
@@ -23,32 +28,31 @@ mod state_machine;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use protocol::topic::TopicName;
-use protocol::types::{LogIndex, ProducerId};
+use protocol::types::{BrokerId, LogIndex, ProducerId};
+use raft::peers::Peers;
 use raft::replicated_state::{Quorum, ReplicatedState};
 use storage::data_dir::DataDir;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
+use self::alive::Alive;
 use self::auto_create::AutoCreation;
-use self::command::Command;
 use self::controller::Controller;
 use self::error::{ChangeError, ClusterStartError};
-use self::image::{BrokerImage, Endpoint, Image};
+use self::formation::reception::Reception;
+use self::image::{BrokerImage, Endpoint, Image, NodeImage};
 use self::producer_ids::ProducerIds;
 use self::reconciler::Reconciler;
 use self::state_machine::{Metadata, SharedMetadata};
+use crate::config::HostPort;
 use crate::context::Listener;
 use crate::partitions::Partitions;
 use crate::settings::BrokerSettings;
-
-/// The feature whose level is that of the metadata's own format.
-const METADATA_FEATURE: &str = "metadata.version";
-/// The level that this version writes and the highest that it understands.
-const METADATA_LEVEL: i16 = 1;
 
 /// What the cluster's metadata needs to start.
 pub(crate) struct ClusterParts<'a> {
@@ -60,6 +64,23 @@ pub(crate) struct ClusterParts<'a> {
     pub(crate) settings: Arc<BrokerSettings>,
     /// Where clients reach this broker; the ports are bound already.
     pub(crate) listeners: &'a [Arc<Listener>],
+    /// How it meets other nodes, if it does.
+    pub(crate) nodes: Option<NodeParts>,
+}
+
+/// What a broker among other nodes needs.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeParts {
+    /// The transport, which belongs to the cluster of the data directory already.
+    pub(crate) peers: Peers,
+    /// Answers nodes that want to join.
+    pub(crate) reception: Arc<Reception>,
+    /// Where other nodes reach this one.
+    pub(crate) address: HostPort,
+    /// Other members, as the operator named them.
+    pub(crate) join: Vec<HostPort>,
+    /// Whether this node founds the metadata group if there is none yet.
+    pub(crate) founds: bool,
 }
 
 /// Handle to the metadata group and its current image.
@@ -71,8 +92,12 @@ pub(crate) struct Cluster {
     controller: Arc<Controller>,
     producer_ids: ProducerIds,
     auto_creation: AutoCreation,
+    alive: Alive,
+    nodes: Option<NodeParts>,
     stop: watch::Sender<bool>,
     reconciler: Mutex<Option<JoinHandle<()>>>,
+    /// What follows the images and the detector; ended by being dropped.
+    followers: Mutex<JoinSet<()>>,
 }
 
 impl Cluster {
@@ -85,24 +110,20 @@ impl Cluster {
         let identity = parts.data_dir.identity().clone();
         let metadata = Arc::new(Mutex::new(Metadata::new()));
         let state = SharedMetadata(metadata.clone());
-        let group =
-            ReplicatedState::start(parts.data_dir.clone(), identity.broker_id, state).await?;
+        let start = member::Start::prepare(&parts).await?;
+        let group = start.group(state).await?;
         let images = metadata.lock().subscribe()?;
         let controller = Controller::new(group.clone(), images.clone(), parts.settings.clone());
         let controller = Arc::new(controller);
-        let level = new_level(&images)?;
-        // Proposed together, the two share a sync.
-        let (marked, registered) = tokio::join!(
-            async {
-                if let Some(level) = level {
-                    controller.propose(level).await.map(drop)
-                } else {
-                    Ok(())
-                }
-            },
-            controller.register(identity.broker_id, broker_image(&parts)),
-        );
-        marked.and(registered)?;
+        let image = broker_image(&parts);
+        let known = start.register(&group, &controller, &images, image).await;
+        if let Err(error) = known {
+            group.shutdown().await;
+            return Err(error);
+        }
+        let healths = parts.nodes.as_ref().map(|nodes| nodes.peers.health());
+        let alive = Alive::new(identity.broker_id, healths);
+        let followers = start.follow(&group, &images, &alive);
 
         let (sender, reconciled) = watch::channel(LogIndex::default());
         let mut reconciler = Reconciler {
@@ -122,7 +143,10 @@ impl Cluster {
             producer_ids: ProducerIds::start(controller.clone()),
             auto_creation: AutoCreation::start(controller.clone(), reconciled),
             controller,
+            alive,
+            nodes: parts.nodes,
             stop,
+            followers: Mutex::new(followers),
             reconciler: Mutex::new(Some(tokio::spawn(reconciler.run(done, stopped)))),
         })
     }
@@ -171,6 +195,18 @@ impl Cluster {
         self.auto_creation.request(name);
     }
 
+    /// Brokers that live, as far as this one can tell; always this one.
+    pub(crate) fn alive(&self) -> BTreeSet<BrokerId> {
+        self.alive.all()
+    }
+
+    /// The broker that clients are told is the controller: the first that lives. Any will do, since
+    /// every broker passes changes on to the leader of the metadata group.
+    pub(crate) fn controller_id(&self) -> Option<BrokerId> {
+        let alive = self.alive();
+        self.image().brokers.keys().find(|id| alive.contains(id)).copied()
+    }
+
     /// The metadata group: who leads, who votes, how far its log has come.
     pub(crate) fn quorum(&self) -> Quorum {
         self.group.quorum()
@@ -188,6 +224,11 @@ impl Cluster {
     /// may be closed when this returns.
     pub(crate) async fn shutdown(&self) {
         self.stop.send_replace(true);
+        if let Some(nodes) = &self.nodes {
+            nodes.reception.close();
+        }
+        let mut followers = std::mem::take(&mut *self.followers.lock());
+        followers.shutdown().await;
         let reconciler = self.reconciler.lock().take();
         if let Some(reconciler) = reconciler
             && let Err(error) = reconciler.await
@@ -205,22 +246,12 @@ fn broker_image(parts: &ClusterParts<'_>) -> BrokerImage {
         port: listener.advertised_port,
     };
     let endpoints = parts.listeners.iter().map(endpoint).collect();
-    BrokerImage { endpoints, rack: parts.settings.broker_rack.clone(), node: None }
-}
-
-/// Refuses metadata of a newer version; what marks new metadata with our level.
-fn new_level(images: &watch::Receiver<Arc<Image>>) -> Result<Option<Command>, ClusterStartError> {
-    let level = images.borrow().features.get(METADATA_FEATURE).copied();
-    match level {
-        None => {
-            let name = METADATA_FEATURE.to_owned();
-            Ok(Some(Command::SetFeature { name, level: METADATA_LEVEL }))
-        }
-        Some(found) if found > METADATA_LEVEL => {
-            Err(ClusterStartError::NewerLevel { found, supported: METADATA_LEVEL })
-        }
-        Some(_) => Ok(None),
-    }
+    let node = parts.nodes.as_ref().map(|nodes| NodeImage {
+        directory_id: parts.data_dir.identity().directory_id,
+        host: nodes.address.host.clone(),
+        port: nodes.address.port,
+    });
+    BrokerImage { endpoints, rack: parts.settings.broker_rack.clone(), node }
 }
 
 impl std::fmt::Debug for Cluster {

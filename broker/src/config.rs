@@ -22,7 +22,7 @@ use protocol::types::BrokerId;
 
 use crate::settings::{BrokerSettings, without_effect};
 pub(crate) use error::ConfigError;
-pub(crate) use inter_node::{HostPort, InterNodeConfig, Secret};
+pub(crate) use inter_node::{HostPort, InterNodeConfig};
 use layers::{Layers, Source};
 pub(crate) use listeners::ListenerConfig;
 pub(crate) use options::{FILES, OPTIONS, Opt, SET, environment_name};

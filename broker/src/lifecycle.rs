@@ -1,32 +1,37 @@
 //! One running broker: the order in which its parts start, and in which they stop.
 //!
 //! ```text
-//! start  data directory (lock, recovery) → ports bound → HTTP → metadata group → partitions open
-//!        → Kafka ports accept
-//! stop   Kafka ports closed → requests in flight answered → groups → metadata group → data directory
-//!        (sync, clean-stop mark, lock)
+//! start  data directory (lock, recovery) → ports bound → HTTP → inter-node port → metadata group
+//!        → partitions open → Kafka ports accept
+//! stop   Kafka ports closed → requests in flight answered → groups → metadata group → inter-node port
+//!        → data directory (sync, clean-stop mark, lock)
 //! ```
+//! A node without data that is to join others opens its data directory only when it knows to which
+//! cluster it will belong; its ports are bound and HTTP answers before that.
+//!
 //! Whatever fails half-way, the data directory is closed in order, so that the next start has
 //! nothing to recover.
+
+mod inter_node;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use protocol::types::BrokerId;
+use raft::peers::PeerError;
 use storage::data_dir::{DataDir, Identity};
 use storage::error::OpenError;
+use tokio::net::TcpListener;
 use tokio::task::{JoinSet, spawn_blocking};
 use tracing::info;
-use uuid::Uuid;
 
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::cluster::error::ClusterStartError;
-use crate::cluster::{Cluster, ClusterParts};
+use crate::cluster::formation::FormationError;
+use crate::cluster::{Cluster, ClusterParts, NodeParts};
 use crate::config::{Config, ListenerConfig};
 use crate::connection::refusal::Warnings;
 use crate::connection::{Limits, Shared};
@@ -51,6 +56,7 @@ use crate::retention;
 use crate::server::{BoundPort, ConnectionLimits, Server};
 use crate::settings::BrokerSettings;
 use crate::telemetry::Telemetry;
+use inter_node::InterNode;
 
 /// The id of a broker that was not given one.
 const DEFAULT_BROKER_ID: BrokerId = BrokerId::new(1);
@@ -83,6 +89,20 @@ pub(crate) enum StartError {
         /// The system's word.
         cause: io::Error,
     },
+    /// The inter-node port cannot be used.
+    #[error(transparent)]
+    Peers(#[from] PeerError),
+    /// It cannot become part of a cluster.
+    #[error(transparent)]
+    Formation(#[from] FormationError),
+    /// The data directory is of a node that never became a member, and nobody says of what.
+    #[error("{path} was made to join cluster {cluster_id}, and has nothing of it yet", path = path.display())]
+    NeverJoined {
+        /// The directory.
+        path: PathBuf,
+        /// The cluster.
+        cluster_id: String,
+    },
     /// The metadata group did not start.
     #[error(transparent)]
     Metadata(#[from] ClusterStartError),
@@ -111,6 +131,15 @@ pub(crate) struct Running {
     pub(crate) listeners: Vec<(SocketAddr, Arc<Listener>)>,
     /// Where HTTP is served.
     pub(crate) http: SocketAddr,
+    inter_node: Option<InterNode>,
+}
+
+/// What is bound before anything else starts.
+struct Edges {
+    ports: Vec<(BoundPort, Arc<Listener>)>,
+    http: SocketAddr,
+    /// HTTP, to which what runs in the background is added.
+    background: JoinSet<()>,
 }
 
 impl Running {
@@ -124,8 +153,19 @@ impl Running {
         surroundings: Surroundings,
     ) -> Result<Self, StartError> {
         let descriptors = Descriptors::of_this_process();
-        let data_dir = Arc::new(open_data_dir(config, descriptors).await?);
-        match start_on(Arc::clone(&data_dir), config, health, surroundings, descriptors).await {
+        let path = config.data_dir.clone();
+        let is_fresh = in_blocking(move || DataDir::identity_at(&path)).await?.is_none();
+        let mut sought = None;
+        if is_fresh && !config.inter_node.join.is_empty() {
+            let edges = Edges::bind(config, &health)?;
+            let found = InterNode::seek(&config.inter_node, config.broker_id).await?;
+            sought = Some((edges, found));
+        }
+        let (edges, found) = sought.unzip();
+        let (inter_node, identity) = found.unzip();
+        let data_dir = Arc::new(open_data_dir(config, descriptors, identity).await?);
+        let start = Start { data_dir: Arc::clone(&data_dir), config, health, descriptors };
+        match start.go_on(edges, inter_node, surroundings).await {
             Ok(running) => Ok(running),
             Err(error) => {
                 if let Err(error) = close(data_dir).await {
@@ -134,6 +174,11 @@ impl Running {
                 Err(error)
             }
         }
+    }
+
+    /// Where other nodes connect, if they can.
+    pub(crate) fn inter_node(&self) -> Option<SocketAddr> {
+        self.inter_node.as_ref().map(|inter_node| inter_node.address)
     }
 
     /// The data directory.
@@ -150,27 +195,103 @@ impl Running {
         self.server.stop().await;
         self.broker.groups.stop().await;
         self.broker.cluster.shutdown().await;
+        if let Some(inter_node) = &self.inter_node {
+            inter_node.peers.shutdown().await;
+        }
         self.background.shutdown().await;
         close(self.data_dir).await
     }
 }
 
+impl Edges {
+    fn bind(config: &Config, health: &Arc<Health>) -> Result<Self, StartError> {
+        let ports = bind_all(&config.listeners)?;
+        let http = bind("http", config.http)?;
+        let address = http.address;
+        let http: TcpListener =
+            http.listen().map_err(|cause| bind_error("http", address, cause))?;
+        let mut background = JoinSet::new();
+        background.spawn(http::serve(http, Arc::clone(health)));
+        Ok(Self { ports, http: address, background })
+    }
+}
+
+/// A start on an open data directory.
+struct Start<'a> {
+    data_dir: Arc<DataDir>,
+    config: &'a Config,
+    health: Arc<Health>,
+    descriptors: Descriptors,
+}
+
+impl Start<'_> {
+    /// Binds what is not bound, and starts everything; the inter-node port is closed if that fails.
+    async fn go_on(
+        self,
+        edges: Option<Edges>,
+        inter_node: Option<InterNode>,
+        surroundings: Surroundings,
+    ) -> Result<Running, StartError> {
+        let edges = match edges {
+            Some(edges) => edges,
+            None => Edges::bind(self.config, &self.health)?,
+        };
+        let inter_node = match inter_node {
+            Some(inter_node) => Some(inter_node),
+            None => self.meet_others().await?,
+        };
+        let peers = inter_node.as_ref().map(|inter_node| inter_node.peers.clone());
+        let started = self.start(edges, inter_node, surroundings).await;
+        if started.is_err()
+            && let Some(peers) = peers
+        {
+            peers.shutdown().await;
+        }
+        started
+    }
+
+    /// Opens the inter-node port of a node with data, if it needs one.
+    async fn meet_others(&self) -> Result<Option<InterNode>, StartError> {
+        let (config, identity) = (&self.config.inter_node, self.data_dir.identity());
+        if !inter_node::is_wanted(config, self.data_dir.path()) {
+            if !inter_node::founds(identity, self.data_dir.path()) {
+                let (path, cluster_id) = (self.data_dir.path(), &identity.cluster_id);
+                let (path, cluster_id) = (path.clone(), cluster_id.clone());
+                return Err(StartError::NeverJoined { path, cluster_id });
+            }
+            return Ok(None);
+        }
+        let inter_node = InterNode::open(config, identity.broker_id, identity.directory_id).await?;
+        if let Err(error) = inter_node.check(identity).await {
+            inter_node.peers.shutdown().await;
+            return Err(error);
+        }
+        Ok(Some(inter_node))
+    }
+
+    async fn start(
+        self,
+        edges: Edges,
+        inter_node: Option<InterNode>,
+        surroundings: Surroundings,
+    ) -> Result<Running, StartError> {
+        let nodes = inter_node.as_ref().map(|inter_node| inter_node.bind_to(&self.data_dir));
+        let mut running = start_on(self, edges, nodes, surroundings).await?;
+        running.inter_node = inter_node;
+        Ok(running)
+    }
+}
+
 /// Starts everything that stands on the data directory.
 async fn start_on(
-    data_dir: Arc<DataDir>,
-    config: &Config,
-    health: Arc<Health>,
+    start: Start<'_>,
+    edges: Edges,
+    nodes: Option<NodeParts>,
     surroundings: Surroundings,
-    descriptors: Descriptors,
 ) -> Result<Running, StartError> {
+    let Start { data_dir, config, health, descriptors } = start;
     let Surroundings { clock, log_levels } = surroundings;
-    let ports = bind_all(&config.listeners)?;
-    let http = bind("http", config.http)?;
-    let http_address = http.address;
-    let http = http.listen().map_err(|cause| bind_error("http", http_address, cause))?;
-    let mut background = JoinSet::new();
-    background.spawn(http::serve(http, Arc::clone(&health)));
-
+    let Edges { ports, http: http_address, mut background } = edges;
     let settings = Arc::new(config.settings.clone());
     let broker_id = data_dir.identity().broker_id;
     let partitions = Arc::new(Partitions::new(Arc::clone(&data_dir), broker_id));
@@ -180,6 +301,7 @@ async fn start_on(
         partitions: Arc::clone(&partitions),
         settings: Arc::clone(&settings),
         listeners: &listeners,
+        nodes,
     })
     .await?;
     let interval = settings.retention_check_interval;
@@ -221,7 +343,16 @@ async fn start_on(
         group_metrics: GroupMetrics::new(config.group_metrics_max),
     });
     health.enter(Phase::Serving);
-    Ok(Running { broker, data_dir, health, server, background, listeners, http: http_address })
+    Ok(Running {
+        broker,
+        data_dir,
+        health,
+        server,
+        background,
+        listeners,
+        http: http_address,
+        inter_node: None,
+    })
 }
 
 fn accept_from_all(
@@ -253,13 +384,23 @@ fn groups(
     groups
 }
 
-async fn open_data_dir(config: &Config, descriptors: Descriptors) -> Result<DataDir, StartError> {
+/// Opens the directory; one that is fresh becomes that of `identity`, or of a founder.
+async fn open_data_dir(
+    config: &Config,
+    descriptors: Descriptors,
+    identity: Option<Identity>,
+) -> Result<DataDir, StartError> {
     let path = config.data_dir.clone();
     let limits = data_dir_config(&path, &config.settings, descriptors);
     let wanted = config.broker_id;
-    let opened = in_blocking(move || DataDir::open(&path, limits, || new_identity(wanted))).await?;
+    let fresh = identity.clone();
+    let new = move || fresh.unwrap_or_else(|| inter_node::founder(wanted));
+    let opened = in_blocking(move || DataDir::open(&path, limits, new)).await?;
     let found = opened.identity().broker_id;
-    if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
+    // A node that has sought its cluster is known there by the directory that it was going to make.
+    let sought = identity.filter(|identity| identity != opened.identity());
+    let wanted = sought.map(|identity| identity.broker_id).or(wanted.filter(|id| *id != found));
+    if let Some(wanted) = wanted {
         let path = opened.path().clone();
         close(Arc::new(opened)).await?;
         return Err(StartError::OtherBroker { path, found, wanted });
@@ -268,14 +409,6 @@ async fn open_data_dir(config: &Config, descriptors: Descriptors) -> Result<Data
         info!("the last stop was not clean: logs recover what was not synced");
     }
     Ok(opened)
-}
-
-fn new_identity(broker_id: Option<BrokerId>) -> Identity {
-    Identity {
-        cluster_id: URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes()),
-        broker_id: broker_id.unwrap_or(DEFAULT_BROKER_ID),
-        directory_id: Uuid::new_v4(),
-    }
 }
 
 fn bind_all(listeners: &[ListenerConfig]) -> Result<Vec<(BoundPort, Arc<Listener>)>, StartError> {

@@ -126,6 +126,7 @@ impl TestNode {
             partitions: partitions.clone(),
             settings: settings.clone(),
             listeners: &[Self::context(0).listener],
+            nodes: None,
         };
         let cluster = Arc::new(Cluster::start(parts).await.unwrap());
         create(&cluster, topics).await;

@@ -12,6 +12,7 @@
 //!        <topic>-<partition>.<id>-delete/   a deleted log, soon removed
 //!        millpond.journal                   small commits that no segment file was synced for
 //!        metadata/                          the metadata group's; not a log, never touched here
+//!        millpond.nodes                     where the nodes of the cluster are; the broker's
 //! ```
 //! Nothing is written before the directory is recognised as ours or as empty, and nothing but the
 //! lock file before the lock is held. Other names are left alone.
@@ -146,6 +147,15 @@ impl DataDir {
         identity: impl FnOnce() -> Identity,
     ) -> Result<Self, OpenError> {
         Self::open_with_journal(Arc::new(OsDevice), path, config, JOURNAL, identity)
+    }
+
+    /// Whose the directory at `path` is; `None` if it is nobody's yet. Writes and locks nothing, so it
+    /// may be somebody's a moment later.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`], but for [`OpenError::Locked`].
+    pub fn identity_at(path: &Path) -> Result<Option<Identity>, OpenError> {
+        identity::peek(&OsDevice, path)
     }
 
     /// As [`DataDir::open`], on another device than the operating system's and without a journal.

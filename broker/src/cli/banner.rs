@@ -17,6 +17,8 @@ pub(super) struct Banner {
     /// Address, listener name, and what clients are told.
     listeners: Vec<(SocketAddr, String, String)>,
     http: SocketAddr,
+    /// Where other nodes connect.
+    inter_node: Option<SocketAddr>,
     data_dir: PathBuf,
     free_bytes: u64,
     sync: Option<SyncPolicy>,
@@ -38,6 +40,7 @@ impl Banner {
             broker_id: identity.broker_id.get(),
             listeners: told.collect(),
             http: running.http,
+            inter_node: running.inter_node(),
             data_dir: data_dir.path().clone(),
             free_bytes: data_dir.free_bytes(),
             sync: sync.ok().map(|settings| settings.log.sync),
@@ -62,6 +65,9 @@ impl fmt::Display for Banner {
             writeln!(f)?;
         }
         writeln!(f, "  http   http://{}/", self.http)?;
+        if let Some(address) = &self.inter_node {
+            writeln!(f, "  nodes  {address}")?;
+        }
         let free = binary_size(self.free_bytes);
         writeln!(f, "  data   {}, {free} free", self.data_dir.display())?;
         match &self.sync {
@@ -123,6 +129,7 @@ mod tests {
                 "broker.example:9092".to_owned(),
             )],
             http: "127.0.0.1:9644".parse().unwrap(),
+            inter_node: Some("127.0.0.1:9192".parse().unwrap()),
             data_dir: PathBuf::from("/data"),
             free_bytes: 1 << 30,
             sync: Some(SyncPolicy::EveryCommit),
@@ -131,6 +138,7 @@ mod tests {
         let text = banner.to_string();
         assert!(text.contains("0.0.0.0:9092  PLAINTEXT, clients are told broker.example:9092\n"));
         assert!(text.contains("http://127.0.0.1:9644/\n"), "{text}");
+        assert!(text.contains("  nodes  127.0.0.1:9192\n"), "{text}");
         assert!(text.contains("/data, 1.0 GiB free\n"), "{text}");
         assert!(text.contains("kcat -b 127.0.0.1:9092 -L\n"), "{text}");
         assert!(text.ends_with("ready in 7 ms\n"), "{text}");

@@ -8,6 +8,7 @@ use storage::error::OpenError;
 use super::exit::Exit;
 use super::port_holder;
 use crate::cluster::error::ClusterStartError;
+use crate::cluster::formation::FormationError;
 use crate::lifecycle::StartError;
 
 /// Exit code and remedy of `error`.
@@ -21,13 +22,24 @@ pub(super) fn of(error: &StartError) -> (Exit, Option<String>) {
         StartError::Bind { name, address, cause } => {
             (Exit::Bind, of_bind(name, address.port(), cause))
         }
+        StartError::Peers(_) => (Exit::Config, None),
+        StartError::Formation(error) => of_formation(error),
+        StartError::NeverJoined { .. } => {
+            let remedy =
+                "name a member with --join HOST:PORT, or an empty directory with --data DIR";
+            (Exit::Config, Some(remedy.to_owned()))
+        }
         StartError::Metadata(error) => of_metadata(error),
         StartError::Thread(_) => (Exit::Failed, None),
     }
 }
 
 fn of_bind(name: &str, port: u16, cause: &io::Error) -> Option<String> {
-    let flag = if name == "http" { "--http" } else { "--listen" };
+    let flag = match name {
+        "http" => "--http",
+        "inter-node" => "--inter-node-listener",
+        _ => "--listen",
+    };
     let elsewhere = format!("choose another address with {flag} HOST:PORT");
     match cause.kind() {
         ErrorKind::AddrInUse => Some(match port_holder::find(port) {
@@ -69,6 +81,17 @@ fn of_data_dir(error: &OpenError) -> (Exit, Option<String>) {
     }
 }
 
+fn of_formation(error: &FormationError) -> (Exit, Option<String>) {
+    let remedy = match error {
+        FormationError::TwoClusters(_) => "name nodes of one cluster with --join",
+        FormationError::OtherCluster { .. } => {
+            "name nodes of the data's own cluster with --join, or an empty directory with --data DIR"
+        }
+        FormationError::Refused { .. } => return (Exit::Failed, None),
+    };
+    (Exit::Config, Some(remedy.to_owned()))
+}
+
 fn of_io(cause: &io::Error) -> Option<String> {
     let remedy = match cause.kind() {
         ErrorKind::PermissionDenied => {
@@ -99,6 +122,7 @@ fn of_metadata(error: &ClusterStartError) -> (Exit, Option<String>) {
             let remedy = "start the version that wrote it, or a newer one";
             (Exit::NewerFormat, Some(remedy.to_owned()))
         }
+        ClusterStartError::Formation(error) => of_formation(error),
         ClusterStartError::Group(replicated_state::StartError::Raft(_))
         | ClusterStartError::Register(_) => (Exit::Failed, None),
     }

@@ -54,7 +54,7 @@ impl Controller {
         Self { group, images, settings }
     }
 
-    fn image(&self) -> Arc<Image> {
+    pub(super) fn image(&self) -> Arc<Image> {
         self.images.borrow().clone()
     }
 

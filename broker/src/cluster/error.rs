@@ -5,6 +5,7 @@ use raft::replicated_state::{ProposeError, StartError};
 use storage::error::OpenError;
 
 use super::codec::DecodeError;
+use super::formation::FormationError;
 use super::outcome::Refusal;
 use super::placement::PlacementError;
 use crate::settings::SettingError;
@@ -117,6 +118,9 @@ pub(crate) enum ClusterStartError {
     /// This broker could not register itself.
     #[error("this broker could not register itself: {0}")]
     Register(#[from] ChangeError),
+    /// The cluster does not take it in.
+    #[error(transparent)]
+    Formation(#[from] FormationError),
     /// The partitions on disk cannot be listed.
     #[error(transparent)]
     Disk(#[from] OpenError),

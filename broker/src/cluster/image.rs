@@ -158,12 +158,6 @@ impl Image {
         static NONE: Values = Values::new();
         self.resource_settings.get(resource).unwrap_or(&NONE)
     }
-
-    /// The broker that acts as the cluster's controller towards clients: any that is registered will
-    /// do, since every broker passes changes on to the leader of the metadata group.
-    pub(crate) fn controller(&self) -> Option<BrokerId> {
-        self.brokers.keys().next().copied()
-    }
 }
 
 impl BrokerImage {

@@ -53,6 +53,7 @@ impl Node {
             partitions: partitions.clone(),
             settings: Arc::new(BrokerSettings::new(Values::new()).unwrap()),
             listeners: &[Arc::new(listener)],
+            nodes: None,
         };
         let cluster = Cluster::start(parts).await.unwrap();
         Self { cluster, partitions, data_dir }

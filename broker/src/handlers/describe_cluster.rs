@@ -39,20 +39,25 @@ fn describe(
     context: &RequestContext,
     request: &DescribeClusterRequest,
 ) -> DescribeClusterResponse {
-    let image = broker.cluster.image();
+    let (image, alive) = (broker.cluster.image(), broker.cluster.alive());
     let brokers = image.brokers.iter().filter_map(|(id, image)| {
+        let is_fenced = !alive.contains(id);
+        if is_fenced && !request.include_fenced_brokers {
+            return None;
+        }
         let endpoint = image.endpoint(&context.listener.name)?;
         Some(
             DescribeClusterBroker::default()
                 .with_broker_id(wire_broker(Some(*id)))
                 .with_host(text(&endpoint.host))
                 .with_port(i32::from(endpoint.port))
-                .with_rack(image.rack.as_deref().map(text)),
+                .with_rack(image.rack.as_deref().map(text))
+                .with_is_fenced(is_fenced),
         )
     });
     let response = DescribeClusterResponse::default()
         .with_cluster_id(text(broker.cluster.cluster_id()))
-        .with_controller_id(wire_broker(image.controller()))
+        .with_controller_id(wire_broker(broker.cluster.controller_id()))
         .with_brokers(brokers.collect());
     if request.include_cluster_authorized_operations {
         let operations = authorized_operations(context, Resource::Cluster);

@@ -55,7 +55,7 @@ impl Answer<'_> {
         let response = MetadataResponse::default()
             .with_brokers(self.brokers())
             .with_cluster_id(Some(text(self.broker.cluster.cluster_id())))
-            .with_controller_id(broker(self.image.controller()))
+            .with_controller_id(broker(self.broker.cluster.controller_id()))
             .with_topics(self.topics());
         let wants = self.request.include_cluster_authorized_operations;
         if wants && CLUSTER_OPERATIONS.contains(&self.context.api_version) {
@@ -65,9 +65,11 @@ impl Answer<'_> {
         response
     }
 
-    /// The brokers that clients of this listener can reach (behaviour 12).
+    /// The brokers that live and that clients of this listener can reach (behaviour 12).
     fn brokers(&self) -> Vec<MetadataResponseBroker> {
-        let reachable = self.image.brokers.iter().filter_map(|(id, image)| {
+        let alive = self.broker.cluster.alive();
+        let live = self.image.brokers.iter().filter(|(id, _)| alive.contains(id));
+        let reachable = live.filter_map(|(id, image)| {
             let endpoint = image.endpoint(&self.context.listener.name)?;
             Some(
                 MetadataResponseBroker::default()

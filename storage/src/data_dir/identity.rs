@@ -62,6 +62,23 @@ pub(super) fn recognise(device: &dyn Device, directory: &Path) -> Result<Ownersh
     }
 }
 
+/// Whose `directory` is; `None` if it is nobody's yet or does not exist. Writes nothing.
+///
+/// # Errors
+/// As [`recognise`] and [`read_or_initialise`].
+pub(super) fn peek(device: &dyn Device, directory: &Path) -> Result<Option<Identity>, OpenError> {
+    match device.list(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        _ => {}
+    }
+    if recognise(device, directory)? == Ownership::Fresh {
+        return Ok(None);
+    }
+    read_format(device, directory)?;
+    let properties = Properties::read(device, &directory.join(IDENTITY_FILE))?;
+    properties.map(|properties| properties.identity()).transpose()
+}
+
 /// Reads who the directory belongs to, or makes it ours and asks `identity` if it is fresh.
 ///
 /// # Errors
