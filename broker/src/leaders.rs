@@ -12,6 +12,7 @@
 pub(crate) mod follow;
 pub(crate) mod gossip;
 pub(crate) mod news;
+pub(crate) mod transfer;
 mod wire;
 
 use std::collections::{BTreeSet, HashMap};

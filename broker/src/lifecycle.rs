@@ -42,7 +42,8 @@ use crate::fetch_session::FetchSessions;
 use crate::group_metrics::GroupMetrics;
 use crate::groups::{Groups, deleted_topics};
 use crate::http::{self, Health, Observed, Phase};
-use crate::leaders::{Leaders, follow};
+use crate::leaders::gossip::Gossip;
+use crate::leaders::{Leaders, follow, transfer};
 use crate::log_levels::LogLevels;
 use crate::metrics::EdgeMetrics;
 use crate::partition_metrics::PartitionMetrics;
@@ -296,6 +297,10 @@ async fn start_on(
     let broker_id = data_dir.identity().broker_id;
     let partitions = Arc::new(Partitions::new(Arc::clone(&data_dir), broker_id));
     let listeners: Vec<Arc<Listener>> = ports.iter().map(|(_, told)| Arc::clone(told)).collect();
+    let peers = nodes.as_ref().map(|nodes| nodes.peers.clone());
+    let leaders = Arc::new(Leaders::new(broker_id, Arc::clone(&partitions)));
+    let gossip =
+        peers.map(|peers| Gossip::start(peers, Arc::clone(&leaders), Arc::clone(&partitions)));
     let cluster = Cluster::start(ClusterParts {
         data_dir: Arc::clone(&data_dir),
         partitions: Arc::clone(&partitions),
@@ -315,14 +320,21 @@ async fn start_on(
         fetch_sessions: FetchSessions::new(settings.max_fetch_sessions),
         settings,
         cluster,
-        leaders: Arc::new(Leaders::new(broker_id, Arc::clone(&partitions))),
+        leaders,
+        gossip: gossip.clone(),
         partitions,
         read_pool: ReadPool::new(READ_THREADS).map_err(StartError::Thread)?,
         response_memory: ResponseMemory::new(RESPONSE_BYTES_MAX),
         log_levels,
         clock,
     });
-    background.spawn(follow::run(Arc::clone(&broker), None));
+    if let Some(gossip) = &gossip {
+        background.spawn(Arc::clone(gossip).run(broker.cluster.images()));
+        if broker.settings.auto_leader_rebalance {
+            background.spawn(transfer::hand_back(Arc::clone(&broker)));
+        }
+    }
+    background.spawn(follow::run(Arc::clone(&broker), gossip));
     background.spawn(deleted_topics::run(Arc::clone(&broker)));
     let connections = connections(&broker, http_address);
     let mut server = Server::new(Arc::clone(&connections), ConnectionLimits::NOBODY);

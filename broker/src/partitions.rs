@@ -16,6 +16,7 @@ use raft::types::{GroupId, ReplicaId};
 use storage::data_dir::{DataDir, LogName};
 use storage::log::entries::LogKind;
 
+use crate::leaders::Key;
 use crate::leaders::news::LeadershipNews;
 use crate::partition::Partition;
 use crate::replication::Replication;
@@ -195,9 +196,10 @@ impl Partitions {
 
     /// Hands the leadership of a partition to another of its replicas. The sentence of an error says
     /// why it stays.
-    pub(crate) async fn transfer(&self, name: &LogName, to: BrokerId) -> Result<(), String> {
+    pub(crate) async fn transfer(&self, partition: Key, to: BrokerId) -> Result<(), String> {
         let replication = self.replication.get().ok_or("there is no other replica")?;
-        replication.transfer(group(name), to).await
+        let (topic_id, partition) = partition;
+        replication.transfer(GroupId { topic_id, partition }, to).await
     }
 
     /// Takes new settings into use.

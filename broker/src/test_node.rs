@@ -144,6 +144,7 @@ impl TestNode {
             settings,
             cluster,
             leaders: Arc::new(Leaders::new(broker_id, partitions.clone())),
+            gossip: None,
             partitions,
             fetch_sessions: FetchSessions::new(10),
             read_pool: ReadPool::new(1).unwrap(),

@@ -28,6 +28,8 @@ use crate::partitions::Partitions;
 
 /// How long one message may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a leader may take to hand over.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a peer is left alone that has not taken a message.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// How often a peer hears what everything amounts to.
@@ -53,7 +55,9 @@ impl Gossip {
         leaders: Arc<Leaders>,
         partitions: Arc<Partitions>,
     ) -> Arc<Self> {
-        peers.serve(ServiceId::LEADERS, Arc::new(Listener(Arc::clone(&leaders))));
+        let listener =
+            Listener { leaders: Arc::clone(&leaders), partitions: Arc::clone(&partitions) };
+        peers.serve(ServiceId::LEADERS, Arc::new(listener));
         Arc::new(Self { peers, leaders, partitions, untold: Mutex::default() })
     }
 
@@ -62,6 +66,19 @@ impl Gossip {
         for untold in self.untold.lock().values() {
             keys.iter().for_each(|key| untold.tell(*key));
         }
+    }
+
+    /// Has `leader` hand a partition over to `to`. The sentence of an error says why it did not.
+    pub(super) async fn ask_to_transfer(
+        &self,
+        leader: BrokerId,
+        partition: Key,
+        to: BrokerId,
+    ) -> Result<(), String> {
+        let message = vec![Told::Transfer(partition, to).encode()];
+        let service = ServiceId::LEADERS;
+        let called = self.peers.call(leader, service, Lane::Control, message, TRANSFER_TIMEOUT);
+        called.await.map(drop).map_err(|error| error.to_string())
     }
 
     /// Follows peers, topics and replicas. Runs until it is dropped, which is safe at every await.
@@ -232,27 +249,37 @@ impl std::fmt::Debug for Gossip {
 }
 
 /// Takes what peers tell.
-struct Listener(Arc<Leaders>);
+struct Listener {
+    leaders: Arc<Leaders>,
+    partitions: Arc<Partitions>,
+}
+
+/// What is left to be done for a message.
+enum Taken {
+    Answer(Answer),
+    Transfer(Key, BrokerId),
+}
 
 impl Listener {
-    fn take(&self, by: BrokerId, told: Told) -> Answer {
+    fn take(&self, by: BrokerId, told: Told) -> Taken {
         match told {
-            Told::Changes(tenures) => self.0.learn(by, tenures),
+            Told::Changes(tenures) => self.leaders.learn(by, tenures),
             Told::Everything { is_first, tenures } => {
                 if is_first {
-                    self.0.forget_all_of(by);
+                    self.leaders.forget_all_of(by);
                 }
-                self.0.learn(by, tenures);
+                self.leaders.learn(by, tenures);
             }
             Told::Digest(digest) => {
-                let mut known = self.0.told_by(by);
+                let mut known = self.leaders.told_by(by);
                 known.retain(|(_, tenure)| tenure.is_present);
                 if Digest::of(&known) != digest {
-                    return Answer::TellEverything;
+                    return Taken::Answer(Answer::TellEverything);
                 }
             }
+            Told::Transfer(partition, to) => return Taken::Transfer(partition, to),
         }
-        Answer::Taken
+        Taken::Answer(Answer::Taken)
     }
 }
 
@@ -264,8 +291,16 @@ impl Service for Listener {
     ) -> SeamFuture<'static, Result<Message, String>> {
         // Before the future: in the order in which it was told.
         let told = Told::decode(&request).map(|told| self.take(from.replica.broker_id, told));
-        let answer = told.map(|answer| vec![answer.encode()]).map_err(|error| error.to_string());
-        Box::pin(std::future::ready(answer))
+        Box::pin(async move {
+            let answer = match told.map_err(|error| error.to_string())? {
+                Taken::Answer(answer) => answer,
+                Taken::Transfer(partition, to) => {
+                    self.partitions.transfer(partition, to).await?;
+                    Answer::Taken
+                }
+            };
+            Ok(vec![answer.encode()])
+        })
     }
 }
 

@@ -5,8 +5,9 @@
 //!   Changes       kind 1 │ tenures …
 //!   Everything    kind 2 │ is_first u8 │ tenures …
 //!   Digest        kind 3 │ count u32 │ digest u64
+//!   Transfer      kind 4 │ topic id 16 │ partition u32 │ broker u32
 //! tenure    topic id 16 │ partition u32 │ leader epoch u32 │ is_present u8 │ n u8 │ n × broker u32
-//! answer    0 = taken, 1 = tell everything
+//! answer    0 = taken or done, 1 = tell everything
 //! ```
 //! Numbers are big-endian; the tenures fill the rest of a message. Frames of the transport have a CRC.
 
@@ -21,6 +22,7 @@ const VERSION: u8 = 1;
 const CHANGES: u8 = 1;
 const EVERYTHING: u8 = 2;
 const DIGEST: u8 = 3;
+const TRANSFER: u8 = 4;
 /// Bytes of a tenure without brokers.
 const TENURE_BYTES_MIN: usize = 16 + 4 + 4 + 1 + 1;
 
@@ -33,6 +35,8 @@ pub(super) enum Told {
     Everything { is_first: bool, tenures: Vec<(Key, Tenure)> },
     /// What all that the sender leads amounts to.
     Digest(Digest),
+    /// A partition that the receiver leads should be led by another broker.
+    Transfer(Key, BrokerId),
 }
 
 /// The sum of tenures, in whatever order.
@@ -81,6 +85,12 @@ impl Told {
                 out.put_u32(*count);
                 out.put_u64(*sum);
             }
+            Self::Transfer((topic, partition), to) => {
+                out.put_u8(TRANSFER);
+                out.put_slice(topic.get().as_bytes());
+                out.put_i32(partition.get());
+                out.put_i32(to.get());
+            }
         }
         out.freeze()
     }
@@ -100,6 +110,13 @@ impl Told {
                 let count = bytes.try_get_u32().or(Err(WireError::Short))?;
                 let sum = bytes.try_get_u64().or(Err(WireError::Short))?;
                 Ok(Self::Digest(Digest { count, sum }))
+            }
+            TRANSFER => {
+                let topic = bytes.try_get_u128().or(Err(WireError::Short))?;
+                let topic = TopicId::new(Uuid::from_u128(topic)).ok_or(WireError::Topic)?;
+                let partition = bytes.try_get_i32().or(Err(WireError::Short))?;
+                let to = bytes.try_get_i32().or(Err(WireError::Short))?;
+                Ok(Self::Transfer((topic, PartitionId::new(partition)), BrokerId::new(to)))
             }
             kind => Err(WireError::Kind(kind)),
         }
@@ -193,6 +210,7 @@ mod tests {
             Told::Everything { is_first: true, tenures: tenures.clone() },
             Told::Everything { is_first: false, tenures: Vec::new() },
             Told::Digest(Digest::of(&tenures)),
+            Told::Transfer(tenures[1].0, BrokerId::new(3)),
         ];
         for message in messages {
             let bytes = message.encode();
@@ -207,7 +225,7 @@ mod tests {
             }
         }
         assert_eq!(Told::decode(&[2, 1]), Err(WireError::Version(2)));
-        assert_eq!(Told::decode(&[1, 4]), Err(WireError::Kind(4)));
+        assert_eq!(Told::decode(&[1, 5]), Err(WireError::Kind(5)));
         let mut no_topic = Told::Changes(vec![tenure(0, 0, &[])]).encode().to_vec();
         no_topic[2..18].fill(0);
         assert_eq!(Told::decode(&no_topic), Err(WireError::Topic));

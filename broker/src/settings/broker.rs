@@ -18,6 +18,8 @@ pub(crate) struct BrokerSettings {
     pub(crate) num_partitions: i32,
     /// Replicas of a topic that is created without a count, if there are as many brokers.
     pub(crate) default_replication_factor: i16,
+    /// Whether preferred replicas that have come back lead again by themselves.
+    pub(crate) auto_leader_rebalance: bool,
     /// Whether a Metadata request for an unknown topic may create it.
     pub(crate) auto_create_topics_enable: bool,
     /// Whether clients may delete topics.
@@ -71,6 +73,7 @@ impl BrokerSettings {
         let settings = Self {
             num_partitions: layers.sized(key("num.partitions"))?,
             default_replication_factor: default_replication_factor(&layers)?,
+            auto_leader_rebalance: layers.boolean(key("auto.leader.rebalance.enable"))?,
             auto_create_topics_enable: layers.boolean(key("auto.create.topics.enable"))?,
             delete_topic_enable: layers.boolean(key("delete.topic.enable"))?,
             fetch_max_bytes: layers.sized(key("fetch.max.bytes"))?,
