@@ -5,6 +5,7 @@
 
 mod arguments;
 mod banner;
+mod dev;
 mod exit;
 mod logging;
 mod port_holder;
@@ -41,6 +42,7 @@ pub fn run() -> ExitCode {
     let began = clock.monotonic();
     let exit = match arguments::parse(std::env::args_os(), &variable) {
         Ok(Arguments { task: Task::Start, inputs }) => start(&inputs, clock, began),
+        Ok(Arguments { task: Task::Dev { nodes }, inputs }) => dev::run(nodes, &inputs, clock),
         Ok(Arguments { task: Task::ConfigCheck, inputs }) => with_config(&inputs, check_text),
         Ok(Arguments { task: Task::ConfigShow, inputs }) => with_config(&inputs, show),
         Ok(Arguments { task: Task::ConfigExample, .. }) => print(&example()),
@@ -90,6 +92,7 @@ fn fail(exit: Exit, error: &str, remedy: Option<&str>) -> Exit {
 }
 
 fn start(inputs: &Inputs, clock: SystemClock, began: Instant) -> Exit {
+    dev::end_with_parent(&variable);
     let config = match Config::load(inputs, &variable) {
         Ok(config) => config,
         Err(error) => return fail(Exit::Config, &error.to_string(), None),

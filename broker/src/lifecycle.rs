@@ -242,7 +242,7 @@ impl Start<'_> {
             None => self.meet_others().await?,
         };
         let peers = inter_node.as_ref().map(|inter_node| inter_node.peers.clone());
-        let started = self.start(edges, inter_node, surroundings).await;
+        let started = start_on(self, edges, inter_node, surroundings).await;
         if started.is_err()
             && let Some(peers) = peers
         {
@@ -270,16 +270,45 @@ impl Start<'_> {
         Ok(Some(inter_node))
     }
 
-    async fn start(
-        self,
-        edges: Edges,
-        inter_node: Option<InterNode>,
+    /// Starts everything that handlers need.
+    async fn broker(
+        &self,
+        listeners: &[Arc<Listener>],
+        nodes: Option<NodeParts>,
         surroundings: Surroundings,
-    ) -> Result<Running, StartError> {
-        let nodes = inter_node.as_ref().map(|inter_node| inter_node.bind_to(&self.data_dir));
-        let mut running = start_on(self, edges, nodes, surroundings).await?;
-        running.inter_node = inter_node;
-        Ok(running)
+    ) -> Result<Arc<Broker>, StartError> {
+        let Surroundings { clock, log_levels } = surroundings;
+        let data_dir = &self.data_dir;
+        let settings = Arc::new(self.config.settings.clone());
+        let broker_id = data_dir.identity().broker_id;
+        let partitions = Arc::new(Partitions::new(Arc::clone(data_dir), broker_id));
+        let leaders = Arc::new(Leaders::new(broker_id, Arc::clone(&partitions)));
+        let gossip = nodes.as_ref().map(|nodes| {
+            Gossip::start(nodes.peers.clone(), Arc::clone(&leaders), Arc::clone(&partitions))
+        });
+        let cluster = Cluster::start(ClusterParts {
+            data_dir: Arc::clone(data_dir),
+            partitions: Arc::clone(&partitions),
+            settings: Arc::clone(&settings),
+            listeners,
+            nodes,
+        });
+        let cluster = Arc::new(cluster.await?);
+        Ok(Arc::new(Broker {
+            broker_id,
+            groups: groups(&cluster, &partitions, &clock, &settings, broker_id),
+            telemetry: Telemetry::new(settings.telemetry_max_bytes),
+            fetch_sessions: FetchSessions::new(settings.max_fetch_sessions),
+            settings,
+            cluster,
+            leaders,
+            gossip,
+            partitions,
+            read_pool: ReadPool::new(READ_THREADS).map_err(StartError::Thread)?,
+            response_memory: ResponseMemory::new(RESPONSE_BYTES_MAX),
+            log_levels,
+            clock,
+        }))
     }
 }
 
@@ -287,59 +316,29 @@ impl Start<'_> {
 async fn start_on(
     start: Start<'_>,
     edges: Edges,
-    nodes: Option<NodeParts>,
+    inter_node: Option<InterNode>,
     surroundings: Surroundings,
 ) -> Result<Running, StartError> {
-    let Start { data_dir, config, health, descriptors } = start;
-    let Surroundings { clock, log_levels } = surroundings;
     let Edges { ports, http: http_address, mut background } = edges;
-    let settings = Arc::new(config.settings.clone());
-    let broker_id = data_dir.identity().broker_id;
-    let partitions = Arc::new(Partitions::new(Arc::clone(&data_dir), broker_id));
     let listeners: Vec<Arc<Listener>> = ports.iter().map(|(_, told)| Arc::clone(told)).collect();
-    let peers = nodes.as_ref().map(|nodes| nodes.peers.clone());
-    let leaders = Arc::new(Leaders::new(broker_id, Arc::clone(&partitions)));
-    let gossip =
-        peers.map(|peers| Gossip::start(peers, Arc::clone(&leaders), Arc::clone(&partitions)));
-    let cluster = Cluster::start(ClusterParts {
-        data_dir: Arc::clone(&data_dir),
-        partitions: Arc::clone(&partitions),
-        settings: Arc::clone(&settings),
-        listeners: &listeners,
-        nodes,
-    })
-    .await?;
-    let interval = settings.retention_check_interval;
-    background.spawn(retention::run(Arc::clone(&partitions), Arc::clone(&clock), interval));
-
-    let cluster = Arc::new(cluster);
-    let broker = Arc::new(Broker {
-        broker_id,
-        groups: groups(&cluster, &partitions, &clock, &settings, broker_id),
-        telemetry: Telemetry::new(settings.telemetry_max_bytes),
-        fetch_sessions: FetchSessions::new(settings.max_fetch_sessions),
-        settings,
-        cluster,
-        leaders,
-        gossip: gossip.clone(),
-        partitions,
-        read_pool: ReadPool::new(READ_THREADS).map_err(StartError::Thread)?,
-        response_memory: ResponseMemory::new(RESPONSE_BYTES_MAX),
-        log_levels,
-        clock,
-    });
-    if let Some(gossip) = &gossip {
+    let nodes = inter_node.as_ref().map(|inter_node| inter_node.bind_to(&start.data_dir));
+    let broker = start.broker(&listeners, nodes, surroundings).await?;
+    let Start { data_dir, config, health, descriptors } = start;
+    let (partitions, clock) = (Arc::clone(&broker.partitions), Arc::clone(&broker.clock));
+    let interval = broker.settings.retention_check_interval;
+    background.spawn(retention::run(partitions, clock, interval));
+    if let Some(gossip) = &broker.gossip {
         background.spawn(Arc::clone(gossip).run(broker.cluster.images()));
         if broker.settings.auto_leader_rebalance {
             background.spawn(transfer::hand_back(Arc::clone(&broker)));
         }
     }
-    background.spawn(follow::run(Arc::clone(&broker), gossip));
+    background.spawn(follow::run(Arc::clone(&broker)));
     background.spawn(deleted_topics::run(Arc::clone(&broker)));
     let connections = connections(&broker, http_address);
     let mut server = Server::new(Arc::clone(&connections), ConnectionLimits::NOBODY);
     let followers = Followers {
-        broker_id,
+        broker_id: broker.broker_id,
         settings: Arc::clone(&broker.settings),
         connections_possible: descriptors.connections_max,
         limits: server.limits(),
@@ -363,7 +362,7 @@ async fn start_on(
         background,
         listeners,
         http: http_address,
-        inter_node: None,
+        inter_node,
     })
 }
 
@@ -411,7 +410,8 @@ async fn open_data_dir(
     let found = opened.identity().broker_id;
     // A node that has sought its cluster is known there by the directory that it was going to make.
     let sought = identity.filter(|identity| identity != opened.identity());
-    let wanted = sought.map(|identity| identity.broker_id).or(wanted.filter(|id| *id != found));
+    let wanted =
+        sought.map(|identity| identity.broker_id).or_else(|| wanted.filter(|id| *id != found));
     if let Some(wanted) = wanted {
         let path = opened.path().clone();
         close(Arc::new(opened)).await?;

@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod calls;
+pub mod cluster;
 pub mod codes;
 pub mod compare;
 pub mod configs;

@@ -122,18 +122,37 @@ impl Node {
         Self::launch(DataDir::Given(data.to_path_buf()), arguments, None)
     }
 
+    /// Starts a node with a data directory of its own and does not wait for it: it may have to wait
+    /// for others. [`Node::wait_until_ready`] does.
+    pub fn begin_with(arguments: &[&str]) -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let mut node = Self::stopped(DataDir::Own(dir), arguments, None);
+        node.begin_again();
+        node
+    }
+
     fn launch(data: DataDir, arguments: &[&str], descriptors_max: Option<u32>) -> Self {
-        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let arguments = arguments.iter().map(ToString::to_string).collect();
-        let output = Output::default();
-        let (kafka, http) = (any_port, any_port);
-        let mut node = Self { child: None, output, data, arguments, descriptors_max, kafka, http };
+        let mut node = Self::stopped(data, arguments, descriptors_max);
         node.start_again();
         node
     }
 
+    fn stopped(data: DataDir, arguments: &[&str], descriptors_max: Option<u32>) -> Self {
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let output = Output::default();
+        let (kafka, http) = (any_port, any_port);
+        Self { child: None, output, data, arguments, descriptors_max, kafka, http }
+    }
+
     /// Starts the stopped or killed node on the same directory and the same ports.
     pub fn start_again(&mut self) {
+        self.begin_again();
+        self.wait_until_ready();
+    }
+
+    /// The same without waiting until it is ready.
+    pub fn begin_again(&mut self) {
         assert!(self.child.is_none(), "the node still runs");
         let mut command = self.descriptors_max.map_or_else(command, command_with_descriptors);
         command.arg("--data").arg(self.data.path());
@@ -143,8 +162,36 @@ impl Node {
         let mut child = command.spawn().expect("the broker's binary runs");
         self.output = Output::collect(&mut child);
         self.child = Some(child);
+    }
+
+    /// Waits until a node that was begun lets clients in.
+    pub fn wait_until_ready(&mut self) {
         let banner = self.output.wait_for(READY);
         (self.kafka, self.http) = addresses(&banner);
+    }
+
+    /// Replaces what the node is started with next time.
+    pub fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
+    }
+
+    /// Empties the data directory of a node that does not run, as a new disk would be.
+    pub fn wipe(&mut self) {
+        assert!(self.child.is_none(), "the node still runs");
+        for entry in std::fs::read_dir(self.data.path()).expect("the data directory") {
+            let path = entry.expect("a listing").path();
+            let removed = if path.is_dir() {
+                std::fs::remove_dir_all(&path)
+            } else {
+                std::fs::remove_file(&path)
+            };
+            removed.expect("the directory is ours");
+        }
+    }
+
+    /// Whether the process runs.
+    pub fn runs(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Address of the Kafka port.

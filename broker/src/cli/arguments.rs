@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::dev::NODES_MAX;
 use super::exit::EXITS;
 use crate::config::{FILES, Inputs, OPTIONS, Opt, SET, environment_name};
 
@@ -13,6 +14,10 @@ use crate::config::{FILES, Inputs, OPTIONS, Opt, SET, environment_name};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Task {
     Start,
+    /// Several nodes on this machine.
+    Dev {
+        nodes: u16,
+    },
     ConfigCheck,
     ConfigShow,
     ConfigExample,
@@ -27,6 +32,13 @@ pub(super) struct Arguments {
 
 const ABOUT: &str = "A log broker that Kafka clients use as if it were Kafka.\n\n\
     Without arguments it starts one durable node on 127.0.0.1:9092.";
+const DEV_ABOUT: &str = "Run a cluster of several nodes on this machine, each a process of its own \
+    on free ports: to try what happens when one is killed.\n\n\
+    Data is kept in the directory of --data, else in a temporary one that is removed at the end. \
+    --set, --log, --log-format and --group-metrics-max are passed on to every node.";
+/// The argument of `dev`, and what it is if it is not given.
+const NODES: &str = "nodes";
+const NODES_DEFAULT: u16 = 3;
 /// Separates the values of an option that repeats, and those of `set`, in the environment.
 const SEPARATORS: (char, char) = (',', ';');
 
@@ -46,6 +58,10 @@ pub(super) fn parse(
             Some(("example", matches)) => (Task::ConfigExample, matches),
             Some(_) | None => unreachable!("clap demands one of the three"),
         },
+        Some(("dev", dev)) => {
+            let nodes = dev.get_one::<u16>(NODES).copied().unwrap_or(NODES_DEFAULT);
+            (Task::Dev { nodes }, dev)
+        }
         Some(_) | None => (Task::Start, &matches),
     };
     Ok(Arguments { task, inputs: inputs(matches, variable) })
@@ -103,12 +119,22 @@ fn command() -> Command {
         .about("Look at the configuration")
         .subcommand_required(true)
         .subcommands(subcommands.map(|(name, about)| Command::new(name).about(about)));
+    let nodes = Arg::new(NODES)
+        .short('n')
+        .value_name("NODES")
+        .value_parser(clap::value_parser!(u16).range(1..=i64::from(NODES_MAX)))
+        .help(format!("How many nodes, default {NODES_DEFAULT}"));
+    let dev = Command::new("dev")
+        .about("Run a cluster of several nodes on this machine, each a process, on free ports")
+        .long_about(DEV_ABOUT)
+        .arg(nodes);
     Command::new(super::PROGRAM)
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(exit_help())
         .next_line_help(true)
         .subcommand(config)
+        .subcommand(dev)
         .args(
             OPTIONS.iter().filter(|option| !option.secret).chain(FILES).chain([&SET]).map(argument),
         )
@@ -188,5 +214,9 @@ mod tests {
         assert_eq!(given(&arguments.inputs.flags), [("data", "/x".to_owned())]);
         assert_eq!(arguments.inputs.config_file, Some(PathBuf::from("/f")));
         assert_eq!(parsed(&["--data", "/x", "config", "check"], &[]).task, Task::ConfigCheck);
+        let dev = parsed(&["dev", "-n", "2", "--set", "x=1"], &[]);
+        assert_eq!(dev.task, Task::Dev { nodes: 2 });
+        assert_eq!(given(&dev.inputs.flags), [("set", "x=1".to_owned())]);
+        assert_eq!(parsed(&["dev"], &[]).task, Task::Dev { nodes: NODES_DEFAULT });
     }
 }

@@ -79,11 +79,7 @@ impl Command {
         match self {
             Self::RegisterBroker { broker, image } => {
                 to.u8(if image.node.is_some() { 9 } else { 0 });
-                to.broker(*broker);
-                write_broker(&mut to, image);
-                if let Some(node) = &image.node {
-                    write_node(&mut to, node);
-                }
+                write_registration(&mut to, *broker, image);
             }
             Self::SetFeature { name, level } => {
                 to.u8(1);
@@ -208,6 +204,14 @@ fn read_new_topic(from: &mut Reader<'_>) -> Result<NewTopic, DecodeError> {
         partitions: read_replicas(from)?,
         overrides: from.values()?,
     })
+}
+
+fn write_registration(to: &mut Writer, broker: BrokerId, image: &BrokerImage) {
+    to.broker(broker);
+    write_broker(to, image);
+    if let Some(node) = &image.node {
+        write_node(to, node);
+    }
 }
 
 /// Without its node, which older formats do not have.

@@ -110,7 +110,7 @@ async fn with_shared_groups() -> (TestNode, Arc<TestReplica>) {
     node.assign("u", &[&[1]], &[]).await;
     node.assign("__consumer_offsets", &[&[1, 2, 3]], &[]).await;
     let replica = node.replica("__consumer_offsets", 0);
-    tokio::spawn(follow::run(node.broker.clone(), None));
+    tokio::spawn(follow::run(node.broker.clone()));
     (node, replica)
 }
 

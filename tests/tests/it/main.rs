@@ -5,6 +5,7 @@ mod admin;
 mod admin_tools;
 mod burrow;
 mod clients;
+mod cluster;
 mod cluster_admin;
 mod configs;
 mod connection;

@@ -8,7 +8,6 @@ use raft::types::ReplicaId;
 use uuid::Uuid;
 
 use super::*;
-use crate::leaders::follow;
 use crate::test_node::TestNode;
 
 async fn peers(id: i32) -> Peers {
@@ -71,7 +70,12 @@ async fn a_broker_tells_what_it_leads_what_changes_and_everything_anew() {
     let own = peers(1).await;
     let broker = &node.broker;
     let gossip = Gossip::start(own.clone(), broker.leaders.clone(), broker.partitions.clone());
-    tokio::spawn(follow::run(broker.clone(), Some(gossip.clone())));
+    let (news, teller) = (broker.partitions.news().clone(), gossip.clone());
+    tokio::spawn(async move {
+        loop {
+            teller.tell(&news.next().await);
+        }
+    });
     tokio::spawn(gossip.run(broker.cluster.images()));
     let (other, leaders) = listening(2).await;
     introduce(&[&own, &other]);
