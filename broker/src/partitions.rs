@@ -100,7 +100,7 @@ impl Partitions {
         let entry = self.entries.write().remove(&key(name));
         if let Some(Entry::Online(partition)) = entry {
             // Parked fetches find out that the partition is gone; nothing of it commits any more.
-            partition.waiters().lost();
+            partition.waiters().ended();
         }
         if let Err(error) = self.data_dir.delete_log(name) {
             tracing::warn!(partition = %name.partition, %error, "a deleted log stays on the disk");

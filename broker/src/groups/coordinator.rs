@@ -153,6 +153,7 @@ impl Groups {
             let owners = self.owners.read();
             if owners.topic == Some(topic.id)
                 && let Some(Some(owner)) = owners.by_partition.get(partition)
+                && owner.is_in_office()
                 && !owner.is_spent()
             {
                 return Ok(Arc::clone(owner));
@@ -160,6 +161,7 @@ impl Groups {
         }
         let id = PartitionId::new(i32::try_from(partition).map_err(|_large| Unavailable::NotHere)?);
         let open = self.partitions.get(topic.id, id).map_err(|_why| Unavailable::NotHere)?;
+        let leader_epoch = open.waiters().leads_in().ok_or(Unavailable::NotHere)?;
         let mut owners = self.owners.write();
         if owners.topic != Some(topic.id) {
             *owners = Owners { topic: Some(topic.id), by_partition: Vec::new() };
@@ -173,10 +175,12 @@ impl Groups {
             let snapshot = SnapshotFile::new(device, data_dir.path(), open.name.clone());
             let (clock, cluster) = (Arc::clone(&self.clock), Arc::clone(&self.cluster));
             let covering = Arc::clone(&self.covering);
-            Owner::start(open, clock, cluster, self.terms(), snapshot, covering)
+            Owner::start((open, leader_epoch), clock, cluster, self.terms(), snapshot, covering)
         };
         let owner = &mut owners.by_partition[partition];
-        owner.take_if(|owner| owner.is_spent());
+        if let Some(former) = owner.take_if(|owner| owner.is_spent() || !owner.is_in_office()) {
+            former.resign();
+        }
         Ok(Arc::clone(owner.get_or_insert_with(start)))
     }
 

@@ -26,6 +26,7 @@ use crate::broker::Broker;
 use crate::cluster::image::{Image, TopicImage};
 use crate::context::RequestContext;
 use crate::partition::append::AppendTerms;
+use crate::partition::waiters::Target;
 use crate::reply::{Reply, Work};
 use crate::resolve::{self, TopicRef};
 use crate::topic_view::is_internal;
@@ -177,8 +178,8 @@ impl<'a> Appending<'a> {
         };
         let log_start_offset = partition.replica.pointers().log_start_offset;
         if self.acks != Acks::None {
-            let next_offset = accepted.appended.next_offset;
-            self.results.wait.add(partition.waiters().clone(), next_offset);
+            let target = Target::of(&accepted.produced);
+            self.results.wait.add(partition.waiters().clone(), target);
         }
         Outcome::Accepted { accepted, log_start_offset }
     }

@@ -5,8 +5,7 @@
 
 use bytes::Bytes;
 use protocol::types::Timestamp;
-use raft::replica::ProduceError;
-use storage::log::Appended;
+use raft::replica::{ProduceError, Produced};
 use storage::validate::{BatchRejection, validate};
 
 use super::Partition;
@@ -27,8 +26,8 @@ pub(crate) struct AppendTerms {
 /// What became of a batch that was taken; its commit is still to come.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Accepted {
-    /// Where it landed.
-    pub(crate) appended: Appended,
+    /// Where it landed, and in which epoch.
+    pub(crate) produced: Produced,
     /// The broker's date of its records, [`Timestamp::NONE`] if they keep the client's.
     pub(crate) log_append_time: Timestamp,
 }
@@ -70,11 +69,11 @@ impl Partition {
         if batch.header.attributes.is_transactional() {
             return Err(AppendRefusal::Transactional);
         }
-        let appended = self.replica.produce(batch, terms.now)?;
+        let produced = self.replica.produce(batch, terms.now)?;
         // The date of a duplicate's original is not known here; clients take -1 for their own.
-        let dated = settings.rules.log_append_time && !appended.duplicate;
+        let dated = settings.rules.log_append_time && !produced.appended.duplicate;
         let log_append_time = if dated { terms.now } else { Timestamp::NONE };
-        Ok(Accepted { appended, log_append_time })
+        Ok(Accepted { produced, log_append_time })
     }
 }
 

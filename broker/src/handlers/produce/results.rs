@@ -211,7 +211,7 @@ impl PartitionResult {
         match &self.outcome {
             Outcome::Accepted { accepted, log_start_offset } => Some(CommittedPartition {
                 index: self.index,
-                base_offset: accepted.appended.base_offset,
+                base_offset: accepted.produced.appended.base_offset,
                 log_append_time: accepted.log_append_time,
                 log_start_offset: *log_start_offset,
             }),
@@ -246,7 +246,7 @@ impl Writer {
                 if error.is_error() {
                     return none.with_error_code(error.code());
                 }
-                none.with_base_offset(accepted.appended.base_offset.get())
+                none.with_base_offset(accepted.produced.appended.base_offset.get())
                     .with_log_append_time_ms(accepted.log_append_time.get())
                     .with_log_start_offset(log_start_offset.get())
             }
@@ -266,7 +266,8 @@ impl Writer {
             CommitState::Committed => ErrorCode::None,
             CommitState::Pending => ErrorCode::RequestTimedOut,
             // The outcome is unknown: the producer asks for metadata and tries again.
-            CommitState::Lost => ErrorCode::KafkaStorageError,
+            CommitState::Lost => ErrorCode::NotLeaderOrFollower,
+            CommitState::Ended => ErrorCode::KafkaStorageError,
         }
     }
 
