@@ -13,6 +13,7 @@ use protocol::topic::TopicId;
 use protocol::types::{BrokerId, PartitionId};
 use raft::replica::ReplicaListener;
 use storage::data_dir::{DataDir, LogName};
+use storage::log::entries::LogKind;
 
 use crate::partition::Partition;
 use crate::settings::TopicSettings;
@@ -81,7 +82,7 @@ impl Partitions {
         if self.get(name.topic_id, name.partition.partition).is_ok() {
             return;
         }
-        let entry = match self.data_dir.open_log(name, settings.log.clone()) {
+        let entry = match self.data_dir.open_log(name, settings.log.clone(), LogKind::Direct) {
             Ok(log) => {
                 let replica = raft::direct::direct(log, self.broker_id);
                 Entry::Online(Arc::new(Partition::new(name.clone(), replica, settings)))

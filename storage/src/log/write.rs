@@ -20,7 +20,7 @@ use crate::leader_epochs;
 use crate::log::roll::RollRules;
 use crate::page_cache::STRETCH_BYTES;
 use crate::scan::{LOOKUP_WINDOW_BYTES, Scan, ScanError, Wait, as_u64};
-use crate::segment::Segment;
+use crate::segment::{Segment, SegmentEntries};
 use crate::tail_cache::tail::{Chunk, join_small};
 
 /// Bytes of one write call at most.
@@ -157,7 +157,7 @@ impl Log {
             state.is_queued = !state.pending.is_empty();
             if state.is_relaxed() {
                 // Also what was written while the log was not relaxed yet.
-                state.finished_end = state.finished_end.max(state.pointers.written_end);
+                state.finish_written();
             }
             (state.is_queued, state.is_relaxed())
         };
@@ -263,7 +263,7 @@ impl Log {
             .sum::<u64>();
         let bytes = chunks.iter().map(Chunk::bytes).sum();
         let bytes_in_segment = u32::try_from(bytes).expect("a run is far below 4 GiB");
-        let drop_below = self.state.lock().written(run.len(), bytes_in_segment, chunks);
+        let drop_below = self.state.lock().note_written(run.len(), bytes_in_segment, chunks);
         self.env.flusher.release(bytes);
         self.env.space.settle(as_u64(bytes));
         self.env.tail_cache.written(self.myself.clone(), drop_below, bytes);
@@ -353,10 +353,21 @@ impl Log {
         let file = self.env.files.open(path, OpenMode::Create).map_err(failed("create"))?;
         // A leftover of a roll that was not finished holds nothing that the log knows of.
         file.set_len(0).map_err(failed("truncate"))?;
-        // The name is durable before anything in the file can be acknowledged.
+        segment.create_entries(&self.env).map_err(failed("write beside"))?;
+        // The names are durable before anything in the file can be acknowledged.
         self.env.device.sync_dir(&self.directory).map_err(failed("sync of the directory"))?;
         segment.mark_created();
         Ok(())
+    }
+
+    fn next_segment(&self, base_offset: Offset) -> Segment {
+        let segment = Segment::new(&self.directory, base_offset);
+        match &self.state.lock().entries {
+            None => segment,
+            Some(entries) => {
+                segment.with_entries(SegmentEntries::none_from(entries.written_start()))
+            }
+        }
     }
 
     /// Closes the active segment and makes a new one that starts at `base_offset`.
@@ -364,7 +375,7 @@ impl Log {
     pub(super) fn roll(&self, base_offset: Offset) -> Result<Arc<Segment>, WriteFailure> {
         let old = Arc::clone(self.state.lock().active());
         assert!(old.base_offset() < base_offset, "a segment without an offset is not rolled");
-        let segment = Arc::new(Segment::new(&self.directory, base_offset));
+        let segment = Arc::new(self.next_segment(base_offset));
         self.create_segment_file(&segment)?;
         if let Err(error) = old.finish_index(&self.env) {
             if is_full(&error) {

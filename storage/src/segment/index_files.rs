@@ -16,17 +16,20 @@ impl Segment {
     /// # Errors
     /// The operating system's. The rows stay in memory and are written another time.
     pub(crate) fn save_index(&self, env: &LogEnvironment, all: bool) -> io::Result<()> {
-        let (offsets, times, saved, rows) = {
+        let (rows_of_files, saved, rows) = {
             let state = self.state.lock();
             let Index::Active(active) = &state.index else { return Ok(()) };
             let (saved, rows) = (active.saved, active.rows());
             if !all && rows.offsets - saved.offsets < UNSAVED_ROWS_MAX {
                 return Ok(());
             }
+            let entries = active.entries.as_ref();
+            let entries = entries.map(|all| all.encode_from(saved.entries.unwrap_or(0)));
             let offsets = active.offsets.encode_from(saved.offsets);
-            (offsets, active.times.encode_from(saved.times), saved, rows)
+            let times = active.times.encode_from(saved.times);
+            ([Some(offsets), Some(times), entries].into_iter().flatten(), saved, rows)
         };
-        for ((suffix, at), bytes) in saved.file_bytes().into_iter().zip([offsets, times]) {
+        for ((suffix, at), bytes) in saved.file_bytes().zip(rows_of_files) {
             let file = env.files.open(&self.sibling(suffix), OpenMode::Create)?;
             if !bytes.is_empty() {
                 file.write_at(&bytes, at)?;
@@ -34,6 +37,7 @@ impl Segment {
         }
         if let Index::Active(active) = &mut self.state.lock().index {
             (active.saved.offsets, active.saved.times) = (rows.offsets, rows.times);
+            active.saved.entries = rows.entries;
         }
         Ok(())
     }
@@ -72,7 +76,7 @@ impl Segment {
             }
             Ok(file)
         };
-        rows.file_bytes().into_iter().map(finish).collect()
+        rows.file_bytes().map(finish).collect()
     }
 
     /// Cuts off what the index files hold beyond the rows that a recovery believed: rows of batches
