@@ -1,11 +1,12 @@
 //! Which entries of a replicated log a segment holds: the file `<base offset>.entries` beside it.
 //!
 //! ```text
-//! header of 16 bytes, big-endian
-//!  0         4                         12          16
-//!  ├ u32 ────┼ u64 ────────────────────┼ u32 ──────┤ rows …
-//!  │ "MPE1"  │ index of the segment's  │ crc32c of │
-//!  │         │ first entry             │ the 12    │
+//! header of 20 bytes, big-endian
+//!  0         4                         12                     16          20
+//!  ├ u32 ────┼ u64 ────────────────────┼ i32 ─────────────────┼ u32 ──────┤ rows …
+//!  │ "MPE1"  │ index of the segment's  │ leader epoch of the  │ crc32c of │
+//!  │         │ first entry             │ entry before it, -1: │ the 16    │
+//!  │         │                         │ there is none        │           │
 //! one row of 8 bytes
 //!  ├ u32 ───────────────────┼ u32 ───────────────┤
 //!  │ index of an entry −    │ byte in the `.log` │
@@ -15,36 +16,49 @@
 //! entry gets one if more than `index.interval.bytes` were written since the last that has one. A
 //! row is a hint that saves reading: a recovery makes the rows anew of what it reads.
 
-use protocol::types::LogIndex;
+use bytes::{Buf, BufMut};
+use protocol::types::{LeaderEpoch, LogIndex};
 
 use crate::scan::as_u64;
 
 /// Bytes before the first row.
-pub(crate) const HEADER_BYTES: usize = 16;
+pub(crate) const HEADER_BYTES: usize = 20;
 /// Bytes of one row.
 pub(crate) const ROW_BYTES: usize = 8;
 /// Names the format and its version.
-const MAGIC: [u8; 4] = *b"MPE1";
+const MAGIC: u32 = u32::from_be_bytes(*b"MPE1");
 /// What the header's checksum covers.
-const CHECKED_BYTES: usize = 12;
+const CHECKED_BYTES: usize = 16;
 
-/// The header of a segment whose first entry has this index.
-pub(crate) fn encode_header(first_index: LogIndex) -> [u8; HEADER_BYTES] {
-    let mut header = [0; HEADER_BYTES];
-    header[..4].copy_from_slice(&MAGIC);
-    header[4..CHECKED_BYTES].copy_from_slice(&first_index.get().to_be_bytes());
-    let crc = crc32c::crc32c(&header[..CHECKED_BYTES]);
-    header[CHECKED_BYTES..].copy_from_slice(&crc.to_be_bytes());
-    header
+/// What stands before a segment's first entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EntryStart {
+    /// The index of the first entry.
+    pub(crate) first_index: LogIndex,
+    /// The epoch of the one before it; [`LeaderEpoch::NONE`] if there is none.
+    pub(crate) epoch_before: LeaderEpoch,
 }
 
-/// The index of the first entry, if `file` begins with a whole header.
-pub(crate) fn decode_header(file: &[u8]) -> Option<LogIndex> {
-    let header: &[u8; HEADER_BYTES] = file.first_chunk()?;
-    let (checked, crc) = header.split_at(CHECKED_BYTES);
-    let (magic, first_index) = checked.split_at(MAGIC.len());
-    let is_whole = magic == MAGIC && crc == crc32c::crc32c(checked).to_be_bytes();
-    is_whole.then(|| first_index.try_into().ok().map(u64::from_be_bytes).map(LogIndex::new))?
+impl EntryStart {
+    /// The header.
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        header.put_u32(MAGIC);
+        header.put_u64(self.first_index.get());
+        header.put_i32(self.epoch_before.get());
+        header.put_u32(crc32c::crc32c(&header));
+        header
+    }
+
+    /// What a file tells that begins with a whole header.
+    pub(crate) fn decode(file: &[u8]) -> Option<Self> {
+        let header: &[u8; HEADER_BYTES] = file.first_chunk()?;
+        let (mut checked, mut crc) = header.split_at(CHECKED_BYTES);
+        let is_whole = crc.get_u32() == crc32c::crc32c(checked) && checked.get_u32() == MAGIC;
+        let first_index = LogIndex::new(checked.get_u64());
+        let epoch_before = LeaderEpoch::new(checked.get_i32());
+        is_whole.then_some(Self { first_index, epoch_before })
+    }
 }
 
 /// One row.
@@ -154,14 +168,18 @@ mod tests {
 
     #[test]
     fn a_header_is_read_back_and_no_changed_byte_of_it_passes() {
-        let header = encode_header(LogIndex::new(0x0102_0304_0506_0708));
-        assert_eq!(header[..12], [b'M', b'P', b'E', b'1', 1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(decode_header(&header), Some(LogIndex::new(0x0102_0304_0506_0708)));
+        let start = EntryStart {
+            first_index: LogIndex::new(0x0102_0304_0506_0708),
+            epoch_before: LeaderEpoch::new(9),
+        };
+        let header = start.encode();
+        assert_eq!(header[..16], *b"MPE1\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\x09");
+        assert_eq!(EntryStart::decode(&header), Some(start));
         for at in 0..HEADER_BYTES {
-            let mut bad = header;
+            let mut bad = header.clone();
             bad[at] ^= 1;
-            assert_eq!(decode_header(&bad), None, "byte {at}");
-            assert_eq!(decode_header(&header[..at]), None, "cut at {at}");
+            assert_eq!(EntryStart::decode(&bad), None, "byte {at}");
+            assert_eq!(EntryStart::decode(&header[..at]), None, "cut at {at}");
         }
     }
 
@@ -173,7 +191,7 @@ mod tests {
             rows.note(row, 100, 250);
         }
         assert_eq!(rows.len(), 3, "every third");
-        let mut file = encode_header(LogIndex::new(7)).to_vec();
+        let mut file = vec![0; HEADER_BYTES];
         file.extend(rows.encode_from(0));
         assert_eq!(as_u64(file.len()), file_bytes(3));
         for (wanted, found) in [(0, 0), (2, 0), (3, 3), (5, 3), (6, 6), (9, 9), (u32::MAX, 9)] {

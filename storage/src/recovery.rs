@@ -141,10 +141,9 @@ pub(crate) fn trust(
         let is_active = at + 1 == bases.len();
         let mut segment = found_segment(env, directory, *base_offset, is_active)?;
         if let Some(entries) = entries {
-            let first_index = entries.first_index(*base_offset);
-            let first_index =
-                first_index.ok_or_else(|| entries.damaged(directory, *base_offset))?;
-            segment = segment.with_entries(SegmentEntries::none_from(first_index));
+            let start = entries.start_of(*base_offset);
+            let start = start.ok_or_else(|| entries.damaged(directory, *base_offset))?;
+            segment = segment.with_entries(SegmentEntries::none_from(start));
         }
         segments.push(Arc::new(segment));
     }
@@ -284,13 +283,13 @@ impl Recovery<'_> {
     fn swept_segment(&self, base_offset: Offset) -> Result<Segment, OpenError> {
         let segment = found_segment(self.env, self.directory, base_offset, true)?;
         let Some(entries) = self.entries else { return Ok(segment) };
-        if let Some(first_index) = entries.first_index(base_offset) {
-            return Ok(segment.with_entries(SegmentEntries::none_from(first_index)));
+        if let Some(start) = entries.start_of(base_offset) {
+            return Ok(segment.with_entries(SegmentEntries::none_from(start)));
         }
         if segment.bytes() > 0 {
             return Err(entries.damaged(self.directory, base_offset));
         }
-        let segment = segment.with_entries(SegmentEntries::none_from(entries.first()));
+        let segment = segment.with_entries(SegmentEntries::none_from(entries.start()));
         segment
             .create_entries(self.env)
             .and_then(|()| self.env.device.sync_dir(self.directory))
@@ -302,7 +301,8 @@ impl Recovery<'_> {
     /// entry without an offset may be missing in between.
     fn is_next(&self, swept: &Swept, next: Offset) -> bool {
         let end = swept.segment.entries().map(SegmentEntries::end);
-        self.entries.is_none_or(|entries| entries.first_index(next) == end)
+        self.entries
+            .is_none_or(|entries| entries.start_of(next).map(|start| start.first_index) == end)
     }
 
     /// Replaces the file by a synced copy of its first `bytes`.

@@ -23,7 +23,7 @@ use protocol::types::{LogIndex, Offset, Timestamp};
 use crate::checkpoint;
 use crate::config::LogConfig;
 use crate::device::{DeviceFile, OpenMode};
-use crate::entry_index::EntryRow;
+use crate::entry_index::{EntryRow, EntryStart};
 use crate::environment::LogEnvironment;
 use crate::error::OpenError;
 use crate::mmap::Mapping;
@@ -39,7 +39,7 @@ pub(crate) mod leaving;
 
 use active_index::newest_of;
 pub(crate) use active_index::{ActiveIndex, NewestRecord};
-pub(crate) use entries::read_first_index;
+pub(crate) use entries::read_entry_start;
 
 /// What the names of a segment's files end with.
 pub(crate) const LOG_SUFFIX: &str = ".log";
@@ -72,21 +72,21 @@ struct ClosedIndex {
 /// What a segment of a replicated log holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentEntries {
-    /// The index of its first entry, also if that is still to come.
-    pub(crate) first_index: LogIndex,
+    /// Where it starts, also if its first entry is still to come.
+    pub(crate) start: EntryStart,
     /// How many are in its file. Right in an active segment; in a closed one the next segment tells.
     pub(crate) count: u32,
 }
 
 impl SegmentEntries {
     /// Nothing yet.
-    pub(crate) const fn none_from(first_index: LogIndex) -> Self {
-        Self { first_index, count: 0 }
+    pub(crate) const fn none_from(start: EntryStart) -> Self {
+        Self { start, count: 0 }
     }
 
     /// The index behind its last entry. For an active segment.
     pub(crate) fn end(self) -> LogIndex {
-        LogIndex::new(self.first_index.get() + u64::from(self.count))
+        LogIndex::new(self.start.first_index.get() + u64::from(self.count))
     }
 }
 

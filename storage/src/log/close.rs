@@ -166,7 +166,7 @@ impl Log {
     }
 }
 
-fn unwritten(log: &Log) -> OpenError {
+pub(super) fn unwritten(log: &Log) -> OpenError {
     OpenError::Io {
         path: log.directory.clone(),
         operation: "write",

@@ -28,6 +28,7 @@ use crate::scan::as_u64;
 pub(crate) mod open;
 mod read;
 pub(super) mod tracker;
+mod truncate;
 
 /// Whether the batches of a log are entries of a replication protocol. Kept in its directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

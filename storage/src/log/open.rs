@@ -55,10 +55,10 @@ impl Log {
         // Whatever was written down of its end before the failure: its files are not believed.
         let stop =
             if listing.has_failed && stop == StopKind::Clean { StopKind::PowerLost } else { stop };
-        let entries = FoundEntries::of(env, &dir, &listing, kind)?;
+        let mut entries = FoundEntries::of(env, &dir, &listing, kind)?;
         listing.remove_leftovers(env)?;
         let raised = read_offset(env, &dir, LOG_START_FILE)?.unwrap_or(Offset::ZERO);
-        match &entries {
+        match &mut entries {
             None => listing.remove_below(env, &dir, raised)?,
             Some(entries) => entries.remove_purged(env, &dir, &mut listing)?,
         }

@@ -127,14 +127,7 @@ pub(super) fn load(
     let end = recovered.log_end_offset;
     let (mut snapshots, too_new): (Vec<_>, Vec<_>) =
         snapshots.into_iter().partition(|offset| *offset <= end);
-    if !too_new.is_empty() {
-        // The log may grow past them with other batches: they must be gone for good before.
-        for offset in too_new {
-            let path = path_of(directory, offset);
-            env.device.remove_file(&path).map_err(io_error(&path, "remove"))?;
-        }
-        env.device.sync_dir(directory).map_err(io_error(directory, "sync"))?;
-    }
+    remove(env, directory, &too_new)?;
     let first = recovered.segments.first().map_or(Offset::ZERO, |s| s.base_offset());
     let mut from = first;
     let mut producers = Producers::default();
@@ -153,6 +146,31 @@ pub(super) fn load(
         replay(env, &recovered.segments, from, &mut producers)?;
     }
     Ok((producers, snapshots))
+}
+
+/// Removes the snapshots above `end`, durably: the log may grow past them with other batches.
+///
+/// # Errors
+/// [`OpenError::Io`].
+pub(super) fn remove_above(
+    env: &LogEnvironment,
+    directory: &Path,
+    writer: &mut Writer,
+    end: Offset,
+) -> Result<(), OpenError> {
+    let after = writer.snapshots.partition_point(|offset| *offset <= end);
+    remove(env, directory, &writer.snapshots.split_off(after))
+}
+
+fn remove(env: &LogEnvironment, directory: &Path, snapshots: &[Offset]) -> Result<(), OpenError> {
+    if snapshots.is_empty() {
+        return Ok(());
+    }
+    for offset in snapshots {
+        let path = path_of(directory, *offset);
+        env.device.remove_file(&path).map_err(io_error(&path, "remove"))?;
+    }
+    env.device.sync_dir(directory).map_err(io_error(directory, "sync"))
 }
 
 /// Notes every batch from offset `from` on.

@@ -196,7 +196,7 @@ impl State {
         self.written_position += bytes;
         self.bytes_since_snapshot += u64::from(bytes);
         if let Some(entries) = &mut self.entries {
-            entries.written(count);
+            entries.written(count, last.header.leader_epoch);
         }
         if self.is_relaxed() {
             self.finish_written();

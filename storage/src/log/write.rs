@@ -364,7 +364,9 @@ impl Log {
         let segment = Segment::new(&self.directory, base_offset);
         match &self.state.lock().entries {
             None => segment,
-            Some(entries) => segment.with_entries(SegmentEntries::none_from(entries.written_end)),
+            Some(entries) => {
+                segment.with_entries(SegmentEntries::none_from(entries.written_start()))
+            }
         }
     }
 

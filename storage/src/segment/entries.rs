@@ -7,7 +7,7 @@ use protocol::types::{LogIndex, Offset};
 use super::{ActiveIndex, ClosedIndex, ENTRIES_SUFFIX, Index, Segment, SegmentEntries, file_name};
 use crate::checkpoint;
 use crate::device::{Device, OpenMode};
-use crate::entry_index::{self, EntryRow, EntryRows, relative};
+use crate::entry_index::{self, EntryRow, EntryRows, EntryStart, relative};
 use crate::environment::LogEnvironment;
 use crate::error::OpenError;
 use crate::mmap::Mapping;
@@ -41,13 +41,22 @@ impl Segment {
     /// # Panics
     /// If the log is not replicated.
     pub(crate) fn first_index(&self) -> LogIndex {
-        self.entries().expect("a segment of a replicated log knows its entries").first_index
+        self.entry_start().first_index
+    }
+
+    /// Where its entries start.
+    ///
+    /// # Panics
+    /// If the log is not replicated.
+    pub(crate) fn entry_start(&self) -> EntryStart {
+        self.entries().expect("a segment of a replicated log knows its entries").start
     }
 
     /// Where a lookup of an entry begins; `None` if the index must be read from the disk first.
     pub(crate) fn entry_hint(&self, index: LogIndex) -> Option<EntryRow> {
         let state = self.state.lock();
-        let Some(wanted) = state.entries.and_then(|own| relative(index, own.first_index)) else {
+        let Some(wanted) = state.entries.and_then(|own| relative(index, own.start.first_index))
+        else {
             return Some(EntryRow::START);
         };
         match &state.index {
@@ -96,21 +105,20 @@ impl Segment {
         let file = env.files.open(&self.sibling(ENTRIES_SUFFIX), OpenMode::Create)?;
         // A leftover may hold rows.
         file.set_len(0)?;
-        let header = entry_index::encode_header(entries.first_index);
-        file.write_at(&header, 0).map_err(|error| error.cause)?;
+        file.write_at(&entries.start.encode(), 0).map_err(|error| error.cause)?;
         file.sync_data()
     }
 }
 
-/// The index of the first entry of the segment that starts at `base_offset`, if its file tells.
+/// Where the entries of the segment at `base_offset` start, if its file tells.
 ///
 /// # Errors
 /// [`OpenError::Io`].
-pub(crate) fn read_first_index(
+pub(crate) fn read_entry_start(
     device: &dyn Device,
     directory: &Path,
     base_offset: Offset,
-) -> Result<Option<LogIndex>, OpenError> {
+) -> Result<Option<EntryStart>, OpenError> {
     let path = directory.join(file_name(base_offset, ENTRIES_SUFFIX));
     let file = match device.open(&path, OpenMode::Read) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -118,5 +126,5 @@ pub(crate) fn read_first_index(
     };
     let mut header = [0; entry_index::HEADER_BYTES];
     let read = file.read_at(&mut header, 0).map_err(io_error(&path, "read"))?;
-    Ok(entry_index::decode_header(&header[..read]))
+    Ok(EntryStart::decode(&header[..read]))
 }

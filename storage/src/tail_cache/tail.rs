@@ -94,6 +94,12 @@ impl Tail {
         self.first_number + as_u64(self.written_count)
     }
 
+    /// Drops the newest chunk, which is not written.
+    pub(crate) fn pop_unwritten(&mut self) {
+        debug_assert!(self.written_count < self.chunks.len());
+        self.chunks.pop_back();
+    }
+
     /// Drops the chunks numbered below `number`.
     pub(crate) fn drop_below(&mut self, number: u64) {
         while self.first_number < number && self.written_count > 0 {

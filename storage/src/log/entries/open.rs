@@ -11,10 +11,11 @@ use std::sync::Arc;
 use protocol::batch::BatchHeader;
 use protocol::types::{LeaderEpoch, LogIndex, Offset};
 
-use super::tracker::{Entries, behind};
+use super::tracker::{Entries, Purged, behind, epoch_of};
 use super::{EntryId, LogKind};
 use crate::checkpoint::{self, CheckpointError};
 use crate::device::OpenMode;
+use crate::entry_index::EntryStart;
 use crate::environment::LogEnvironment;
 use crate::error::OpenError;
 use crate::recovery::{Listing, io_error};
@@ -25,21 +26,12 @@ use crate::segment::{self, ENTRIES_SUFFIX, Segment, SegmentEntries, file_name, l
 pub(crate) const START_FILE: &str = "entries-start";
 const START_FILE_VERSION: u32 = 0;
 
-/// What was purged of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Purged {
-    /// The last entry that was.
-    pub(crate) id: EntryId,
-    /// The offset behind it.
-    pub(crate) next_offset: Offset,
-}
-
 /// What a directory says of its entries before any of them is read.
 #[derive(Debug)]
 pub(crate) struct FoundEntries {
     pub(crate) purged: Option<Purged>,
-    /// For each segment that tells it, the index of its first entry.
-    firsts: BTreeMap<Offset, LogIndex>,
+    /// For each segment that tells it, where its entries start.
+    starts: BTreeMap<Offset, EntryStart>,
 }
 
 impl FoundEntries {
@@ -71,76 +63,70 @@ impl FoundEntries {
             }
             (Some(purged), LogKind::Replicated) => purged,
         };
-        let mut firsts = BTreeMap::new();
+        let mut starts = BTreeMap::new();
         for base_offset in &listing.segments {
-            let first = segment::read_first_index(&*env.device, directory, *base_offset)?;
-            firsts.extend(first.map(|first| (*base_offset, first)));
+            let start = segment::read_entry_start(&*env.device, directory, *base_offset)?;
+            starts.extend(start.map(|start| (*base_offset, start)));
         }
-        Ok(Some(Self { purged, firsts }))
+        Ok(Some(Self { purged, starts }))
     }
 
-    /// The index of the first entry in the segment that starts at `base_offset`, as its file tells.
-    pub(crate) fn first_index(&self, base_offset: Offset) -> Option<LogIndex> {
-        self.firsts.get(&base_offset).copied()
+    /// What is known of one open segment.
+    pub(crate) fn of_segment(segment: &Segment) -> Self {
+        let starts = BTreeMap::from([(segment.base_offset(), segment.entry_start())]);
+        Self { purged: None, starts }
     }
 
-    /// The first index that was not purged.
-    pub(crate) fn first(&self) -> LogIndex {
-        self.purged.map_or(LogIndex::new(0), |purged| behind(purged.id.index, 1))
+    /// Where the entries of the segment at `base_offset` start, as its file tells.
+    pub(crate) fn start_of(&self, base_offset: Offset) -> Option<EntryStart> {
+        self.starts.get(&base_offset).copied()
     }
 
-    /// Removes segments of which every entry was purged: some of them may be gone already.
+    /// Where the entries start that were not purged.
+    pub(crate) fn start(&self) -> EntryStart {
+        let first_index = self.purged.map_or(LogIndex::new(0), |purged| behind(purged.id.index, 1));
+        EntryStart { first_index, epoch_before: epoch_of(self.purged.map(|purged| purged.id)) }
+    }
+
+    /// Removes segments of which every entry was purged: some of them may be gone already. Where a full
+    /// disk had no room for the note, the first segment that is left tells what was purged.
     ///
     /// # Errors
-    /// [`OpenError::Io`]; [`OpenError::Corrupt`] if entries are missing behind what was purged.
+    /// [`OpenError::Io`]; [`OpenError::Corrupt`] if no segment tells where it starts.
     pub(crate) fn remove_purged(
-        &self,
+        &mut self,
         env: &LogEnvironment,
         directory: &Path,
         listing: &mut Listing,
     ) -> Result<(), OpenError> {
+        let first = self.start().first_index;
         let starts_early =
-            |base: &Offset| self.first_index(*base).is_some_and(|i| i <= self.first());
-        let Some(kept) = listing.segments.iter().rposition(starts_early) else {
-            return self.check_first(env, directory, listing);
-        };
+            |base: &Offset| self.start_of(*base).is_some_and(|start| start.first_index <= first);
+        let kept = listing.segments.iter().rposition(starts_early).unwrap_or(0);
         for base_offset in listing.segments.drain(..kept) {
             leaving::remove_files(env, directory, base_offset)?;
+        }
+        let Some(base_offset) = listing.segments.first().copied() else {
+            return self.purged.map_or(Ok(()), |purged| {
+                let purged = purged.id.index;
+                let what = format!("no segment, although entries up to {purged} were purged");
+                Err(OpenError::Corrupt { path: directory.to_owned(), position: 0, what })
+            });
+        };
+        let Some(start) = self.start_of(base_offset) else { return Ok(()) };
+        if let Some(before) =
+            start.first_index.get().checked_sub(1).filter(|_| start.first_index > first)
+        {
+            let (index, leader_epoch) = (LogIndex::new(before), start.epoch_before);
+            let id = EntryId { index, leader_epoch };
+            self.purged = Some(Purged { id, next_offset: base_offset });
         }
         Ok(())
     }
 
-    /// Without a segment that tells where it starts, there must be nothing, or one without an entry.
-    fn check_first(
-        &self,
-        env: &LogEnvironment,
-        directory: &Path,
-        listing: &Listing,
-    ) -> Result<(), OpenError> {
-        let Some(base_offset) = listing.segments.first() else {
-            return match self.purged {
-                None => Ok(()),
-                Some(purged) => Err(OpenError::Corrupt {
-                    path: directory.to_owned(),
-                    position: 0,
-                    what: format!(
-                        "no segment, although entries up to {} were purged",
-                        purged.id.index
-                    ),
-                }),
-            };
-        };
-        let log = directory.join(file_name(*base_offset, segment::LOG_SUFFIX));
-        let size = env.device.open(&log, OpenMode::Read).and_then(|file| file.size());
-        if size.map_err(io_error(&log, "read the size of"))? == 0 {
-            return Ok(());
-        }
-        Err(self.damaged(directory, *base_offset))
-    }
-
     /// A segment does not tell what it must, or something else.
     pub(crate) fn damaged(&self, directory: &Path, base_offset: Offset) -> OpenError {
-        let what = match self.first_index(base_offset) {
+        let what = match self.start_of(base_offset).map(|start| start.first_index) {
             None => "it does not tell the index of the segment's first entry".to_owned(),
             Some(first) => {
                 format!("entries are missing before the segment, which starts at {first}")
@@ -159,11 +145,14 @@ impl FoundEntries {
         env: &LogEnvironment,
         segments: &[Arc<Segment>],
     ) -> Result<Entries, OpenError> {
-        let purged = self.purged.map(|purged| purged.id);
         let (end, last) = end_of(env, segments)?;
-        // A purge may be noted before a recovery cuts off what nobody had finished.
-        let last = last.or(purged);
-        Ok(Entries::new(purged, last, end.max(self.first())))
+        let first = self.start().first_index;
+        if end < first {
+            let what = format!("entries below {first} were purged, but they end at {end}");
+            let path = segments[0].path().to_owned();
+            return Err(OpenError::Corrupt { path, position: 0, what });
+        }
+        Ok(Entries::new(self.purged, last, end))
     }
 }
 
@@ -171,29 +160,20 @@ impl FoundEntries {
 ///
 /// # Errors
 /// [`OpenError`].
-pub(crate) fn end_of(
+fn end_of(
     env: &LogEnvironment,
     segments: &[Arc<Segment>],
 ) -> Result<(LogIndex, Option<EntryId>), OpenError> {
     let active = segments.last().expect("a log has an active segment");
-    let mut end = active.first_index();
+    let EntryStart { first_index: mut end, epoch_before: mut leader_epoch } = active.entry_start();
     if active.bytes() > 0 {
         let (count, last) = count_entries(env, active)?;
         active.set_entry_count(count);
         end = behind(end, usize::try_from(count).expect("32 bits fit"));
-        return Ok((end, last_id(end, &last)));
+        leader_epoch = last.leader_epoch;
     }
-    let before = segments.iter().rev().find(|segment| segment.bytes() > 0);
-    let last = match before {
-        Some(segment) => last_id(end, &count_entries(env, segment)?.1),
-        None => None,
-    };
-    Ok((end, last))
-}
-
-fn last_id(end: LogIndex, last: &BatchHeader) -> Option<EntryId> {
-    let index = LogIndex::new(end.get().checked_sub(1)?);
-    Some(EntryId { index, leader_epoch: last.leader_epoch })
+    let last = end.get().checked_sub(1).map(LogIndex::new);
+    Ok((end, last.map(|index| EntryId { index, leader_epoch })))
 }
 
 /// How many entries a segment holds, and the last of them: from its last index row on they are read.
@@ -233,7 +213,7 @@ pub(crate) fn first_segment(directory: &Path, found: Option<&FoundEntries>) -> S
     let segment = Segment::new(directory, Offset::ZERO);
     match found {
         None => segment,
-        Some(found) => segment.with_entries(SegmentEntries::none_from(found.first())),
+        Some(found) => segment.with_entries(SegmentEntries::none_from(found.start())),
     }
 }
 

@@ -39,8 +39,8 @@ enum Plan {
 }
 
 /// The part of a read that one segment can answer.
-struct FileRange {
-    segment: Arc<Segment>,
+pub(super) struct FileRange {
+    pub(super) segment: Arc<Segment>,
     /// Bytes of it that are written.
     bytes: u32,
     /// The entry behind the last of them.
@@ -107,15 +107,12 @@ impl Log {
     pub fn offset_after(&self, index: LogIndex) -> Result<Offset, ReadError> {
         {
             let state = self.state.lock();
-            let bounds = &state.entries().bounds;
-            if bounds.last.is_some_and(|last| last.index == index) {
+            let entries = state.entries();
+            if entries.bounds.last.is_some_and(|last| last.index == index) {
                 return Ok(state.pointers.log_end_offset);
             }
-            let first = &state.segments[0];
-            if bounds.purged.is_some_and(|purged| purged.index == index)
-                && first.first_index() == behind(index, 1)
-            {
-                return Ok(first.base_offset());
+            if let Some(purged) = entries.purged().filter(|purged| purged.id.index == index) {
+                return Ok(purged.next_offset);
             }
         }
         Ok(self.entry_header(index)?.next_offset())
@@ -134,7 +131,7 @@ impl Log {
         }
     }
 
-    fn entry_header(&self, index: LogIndex) -> Result<BatchHeader, ReadError> {
+    pub(super) fn entry_header(&self, index: LogIndex) -> Result<BatchHeader, ReadError> {
         let end = behind(index, 1);
         let wanted = Wanted { from: index, end, bytes_max: 1, headers_only: true };
         let found = self.read_wanted(wanted)?;
@@ -179,27 +176,41 @@ impl Log {
         Ok(Some(Plan::File(state.entry_range(from))))
     }
 
-    fn read_range(&self, range: &FileRange, wanted: Wanted) -> Result<Vec<EntryBatch>, ReadError> {
+    /// The byte at which an entry starts in the segment.
+    pub(super) fn position_in(&self, range: &FileRange, index: LogIndex) -> Result<u32, ReadError> {
+        let found = self.with_file(range, |file| range.find(file, index))?;
+        Ok(u32::try_from(found.position).expect("a segment has less than 4 GiB"))
+    }
+
+    fn with_file<T>(
+        &self,
+        range: &FileRange,
+        look: impl FnOnce(&dyn DeviceFile) -> Result<T, ScanError>,
+    ) -> Result<T, ReadError> {
         let segment = &range.segment;
         segment.load(&self.env).map_err(|error| self.read_error(error))?;
         let path = segment.path();
         let file = self.env.files.open(path, OpenMode::Read);
         let file = file.map_err(|cause| self.read_error(io_error(path, "open")(cause)))?;
-        let end = wanted.end.min(range.end);
-        let read = range.find(&*file, wanted.from).and_then(|found| {
+        look(&*file).map_err(|error| ReadError::Failed(failure_of(segment, error)))
+    }
+
+    fn read_range(&self, range: &FileRange, wanted: Wanted) -> Result<Vec<EntryBatch>, ReadError> {
+        let wanted = Wanted { end: wanted.end.min(range.end), ..wanted };
+        self.with_file(range, |file| {
+            let first = range.find(file, wanted.from)?;
             if wanted.headers_only {
-                range.headers(&*file, found, Wanted { end, ..wanted })
+                range.headers(file, first, wanted)
             } else {
-                range.whole(&*file, found, Wanted { end, ..wanted })
+                range.whole(file, first, wanted)
             }
-        });
-        read.map_err(|error| ReadError::Failed(failure_of(segment, error)))
+        })
     }
 }
 
 impl State {
     /// The segment that holds an entry, and how far it goes.
-    fn entry_range(&self, index: LogIndex) -> FileRange {
+    pub(super) fn entry_range(&self, index: LogIndex) -> FileRange {
         let after = self.segments.partition_point(|segment| segment.first_index() <= index);
         let at = after.saturating_sub(1);
         let segment = Arc::clone(&self.segments[at]);

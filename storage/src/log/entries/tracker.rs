@@ -4,15 +4,18 @@
 //! Nothing here waits or does I/O.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::batch::BatchHeader;
 use protocol::types::{LeaderEpoch, LogIndex, Offset, Timestamp};
 
 use super::{EntryBatch, EntryBounds, EntryId};
+use crate::entry_index::EntryStart;
 use crate::error::AppendError;
 use crate::log::state::{PendingBatch, State};
 use crate::producer_state::{Producers, Undo};
+use crate::segment::Segment;
 use crate::tail_cache::tail::Chunk;
 
 /// A batch that the replication protocol has not taken yet.
@@ -23,28 +26,69 @@ struct StagedBatch {
     undo: Undo,
 }
 
+/// What was purged of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Purged {
+    /// The last entry that was.
+    pub(crate) id: EntryId,
+    /// The offset behind it.
+    pub(crate) next_offset: Offset,
+}
+
 /// The entries of one log.
 #[derive(Debug)]
 pub(crate) struct Entries {
     pub(crate) bounds: EntryBounds,
+    /// The same as in the bounds.
+    purged: Option<Purged>,
     /// Entries below are in the files (exclusive).
     pub(crate) written_end: LogIndex,
+    /// The epoch of the last of them.
+    written_epoch: LeaderEpoch,
     staged: VecDeque<StagedBatch>,
     /// For each pending batch, in the same order.
     pending_undo: VecDeque<Undo>,
+    /// Segments of which every entry was purged, and whose files are still there.
+    pub(crate) leaving: Vec<Arc<Segment>>,
 }
 
 impl Entries {
-    /// Entries that are all written and finished, and nothing staged.
-    pub(crate) const fn new(purged: Option<EntryId>, last: Option<EntryId>, end: LogIndex) -> Self {
-        let bounds = EntryBounds { purged, last, end, finished_end: end };
-        Self { bounds, written_end: end, staged: VecDeque::new(), pending_undo: VecDeque::new() }
+    /// Entries that are all written and finished, and nothing staged. `last` is not a purged one.
+    pub(crate) fn new(purged: Option<Purged>, last: Option<EntryId>, end: LogIndex) -> Self {
+        let purged_id = purged.map(|purged| purged.id);
+        let last = last.or(purged_id);
+        Self {
+            bounds: EntryBounds { purged: purged_id, last, end, finished_end: end },
+            purged,
+            written_end: end,
+            written_epoch: epoch_of(last),
+            staged: VecDeque::new(),
+            pending_undo: VecDeque::new(),
+            leaving: Vec::new(),
+        }
     }
 
-    /// The first `count` pending entries are in the file.
-    pub(crate) fn written(&mut self, count: usize) {
+    /// What was purged.
+    pub(crate) const fn purged(&self) -> Option<Purged> {
+        self.purged
+    }
+
+    /// Entries up to this one are purged.
+    pub(crate) fn set_purged(&mut self, purged: Purged) {
+        self.purged = Some(purged);
+        self.bounds.purged = Some(purged.id);
+    }
+
+    /// The first `count` pending entries are in the file, the last of them has this epoch.
+    pub(crate) fn written(&mut self, count: usize, leader_epoch: LeaderEpoch) {
         self.pending_undo.drain(..count);
         self.written_end = behind(self.written_end, count);
+        self.written_epoch = leader_epoch;
+    }
+
+    /// Where the entries of a segment start that is made now.
+    pub(crate) const fn written_start(&self) -> EntryStart {
+        EntryStart { first_index: self.written_end, epoch_before: self.written_epoch }
     }
 
     /// Entries below `end` are finished.
@@ -58,6 +102,27 @@ impl Entries {
     pub(crate) fn drop_pending(&mut self) {
         self.pending_undo = VecDeque::new();
     }
+
+    /// How to undo the newest pending entry, which is given up.
+    pub(super) fn pop_pending_undo(&mut self) -> Undo {
+        self.pending_undo.pop_back().unwrap_or_default()
+    }
+
+    /// The log ends behind `last` now, or is empty.
+    pub(super) fn cut(&mut self, last: Option<EntryId>, end: LogIndex) {
+        self.bounds.last = last;
+        self.bounds.end = end;
+        self.bounds.finished_end = self.bounds.finished_end.min(end);
+        if self.written_end > end {
+            self.written_end = end;
+            self.written_epoch = epoch_of(last);
+        }
+    }
+}
+
+/// The epoch of an entry, if there is one.
+pub(super) fn epoch_of(entry: Option<EntryId>) -> LeaderEpoch {
+    entry.map_or(LeaderEpoch::NONE, |entry| entry.leader_epoch)
 }
 
 /// The index `count` entries behind another.
@@ -108,7 +173,7 @@ impl State {
     /// Whether all `entries` follow the log's end and each other.
     pub(super) fn check_sequence(&self, entries: &[EntryBatch]) -> Result<(), AppendError> {
         let last = self.entries().bounds.last;
-        let mut newest = last.map_or(LeaderEpoch::NONE, |last| last.leader_epoch);
+        let mut newest = epoch_of(last);
         let mut log_end_offset = self.pointers.log_end_offset;
         for EntryBatch { header, .. } in entries {
             let (offset, leader_epoch) = (header.base_offset, header.leader_epoch);
