@@ -186,6 +186,27 @@ impl Partitions {
         }
     }
 
+    /// A broker is gone: what it led gets other leaders.
+    pub(crate) async fn broker_down(&self, broker: BrokerId) {
+        if let Some(replication) = self.replication.get() {
+            replication.broker_down(broker).await;
+        }
+    }
+
+    /// Hands what is led here and has replicas elsewhere to those, before this broker stops.
+    pub(crate) async fn hand_over(&self) {
+        if let Some(replication) = self.replication.get() {
+            replication.hand_over_all().await;
+        }
+    }
+
+    /// Closes what replicates partitions: the data directory may be closed then.
+    pub(crate) async fn stop_replication(&self) {
+        if let Some(replication) = self.replication.get() {
+            replication.shutdown().await;
+        }
+    }
+
     fn take_away(&self, name: &LogName) {
         let entry = self.entries.write().remove(&key(name));
         if let Some(Entry::Online(partition)) = entry {

@@ -219,6 +219,7 @@ pub(crate) enum Asked {
     Open(GroupId, Vec<BrokerId>),
     Close(GroupId),
     Forget(GroupId),
+    BrokerDown(BrokerId),
     Transfer(GroupId, BrokerId),
 }
 
@@ -255,6 +256,19 @@ impl Replication for TestReplication {
 
     fn forget(&self, group: GroupId) -> SeamFuture<'_, ()> {
         self.asked.lock().push(Asked::Forget(group));
+        Box::pin(async {})
+    }
+
+    fn broker_down(&self, broker: BrokerId) -> SeamFuture<'_, ()> {
+        self.asked.lock().push(Asked::BrokerDown(broker));
+        Box::pin(async {})
+    }
+
+    fn hand_over_all(&self) -> SeamFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn shutdown(&self) -> SeamFuture<'_, ()> {
         Box::pin(async {})
     }
 

@@ -87,15 +87,20 @@ impl Gossip {
         let mut tellers = JoinSet::new();
         let mut telling: BTreeMap<BrokerId, AbortHandle> = BTreeMap::new();
         let mut deleted = images.borrow_and_update().deleted_topics.clone();
-        let mut in_sync = BTreeMap::new();
+        let (mut in_sync, mut was_down) = (BTreeMap::new(), BTreeSet::new());
+        let mut takeovers = JoinSet::new();
         let mut look = tokio::time::interval(IN_SYNC_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let known = health.borrow_and_update().clone();
-            let is_down = |(broker, health): (&BrokerId, &Health)| {
-                (*health == Health::Down).then_some(*broker)
-            };
-            self.leaders.set_down(known.iter().filter_map(is_down).collect());
+            let down = known.iter().filter(|(_, health)| **health == Health::Down);
+            let down: BTreeSet<BrokerId> = down.map(|(broker, _)| *broker).collect();
+            for broker in down.difference(&was_down) {
+                let (broker, partitions) = (*broker, Arc::clone(&self.partitions));
+                takeovers.spawn(async move { partitions.broker_down(broker).await });
+            }
+            self.leaders.set_down(down.clone());
+            was_down = down;
             telling.retain(|broker, teller| {
                 let stays = known.contains_key(broker);
                 if !stays {
@@ -126,8 +131,9 @@ impl Gossip {
                 }
                 _ = look.tick(), if !known.is_empty() => self.look_who_is_in_sync(&mut in_sync),
             }
-            // Those that were aborted.
+            // Those that are over.
             while tellers.try_join_next().is_some() {}
+            while takeovers.try_join_next().is_some() {}
         }
     }
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::test_node::TestNode;
+use crate::test_replica::Asked;
 
 async fn peers(id: i32) -> Peers {
     let broker_id = BrokerId::new(id);
@@ -120,4 +121,12 @@ async fn a_broker_that_is_gone_leads_nothing() {
     down(false).await;
     other.shutdown().await;
     down(true).await;
+    let asked = || node.replication.asked.lock().clone();
+    let takeover = Asked::BrokerDown(BrokerId::new(2));
+    let waiting = async {
+        while !asked().contains(&takeover) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap();
 }
