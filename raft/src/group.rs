@@ -16,7 +16,6 @@ mod recent;
 mod serve;
 mod state;
 mod state_machine;
-mod stub;
 mod teller;
 mod tenure;
 #[cfg(test)]
@@ -36,6 +35,7 @@ use openraft::{Config, Instant as _, Raft, SnapshotPolicy};
 use parking_lot::Mutex;
 use protocol::types::{BrokerId, LeaderEpoch, LogIndex, Offset, Timestamp};
 use storage::error::{AppendError, ReadError};
+use storage::log::entries::EntryId;
 use storage::log::{AppendBatch, Log};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -54,7 +54,6 @@ pub(crate) use serve::decode as decode_request;
 pub use state::Clock;
 use state::{GroupState, Nobody};
 use state_machine::StateMachine;
-use stub::Stub as _;
 use tenure::NotTaken;
 use types::{LogId, Membership, PartitionRaft, Payload, Proposal, StoredMembership, log_id};
 
@@ -64,8 +63,11 @@ type PartitionGroup = Raft<PartitionRaft, StateMachine>;
 const IN_SYNC_LAG_MAX: u64 = 4096;
 /// A follower that has not answered for so long is not.
 const IN_SYNC_SILENCE_MAX: Duration = Duration::from_secs(4);
-/// Deleting records and eviction give up waiting after this.
+/// Deleting records and retention give up waiting after this.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Eviction gives up waiting for Raft after this.
+const PURGE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// What a group is opened with.
 pub(crate) struct GroupParts {
@@ -264,27 +266,38 @@ impl Group {
         }
     }
 
+    /// Lets Raft purge what retention does not keep, and deletes the files of what is purged.
     async fn evict(self: Arc<Self>, now: Timestamp) -> Result<u64, ReadError> {
         let applied = self.state.applied.lock().last;
         let Some(applied) = applied else { return Ok(0) };
-        let log = Arc::clone(&self.state.log);
         let upto = LogIndex::new(applied.index());
-        let point = tokio::task::spawn_blocking(move || log.eviction_point(upto, now)).await;
-        let Ok(point) = point else { return Err(ReadError::Closed) };
-        let Some(point) = point? else { return Ok(0) };
-        let before = self.state.log.size_bytes();
+        if let Some(point) = self.on_log(move |log| log.eviction_point(upto, now)).await? {
+            self.purge(point).await?;
+        }
+        self.on_log(move |log| log.apply_retention(now)).await
+    }
+
+    /// Waits until Raft has purged up to an entry. A leader waits with that for a follower that is
+    /// just being sent what goes; then the next round of retention finds it.
+    async fn purge(&self, point: EntryId) -> Result<(), ReadError> {
         let mut purged = self.state.purged.subscribe();
         *self.state.evict_to.lock() = Some(point);
         if self.raft.trigger().snapshot().await.is_err() {
             return Err(self.state.log.failure().map_or(ReadError::Closed, ReadError::Failed));
         }
-        // A leader waits with it for a follower that is just being sent what goes.
         let is_gone =
             |purged: &Option<LogId>| purged.is_some_and(|id| id.index() >= point.index.get());
-        match tokio::time::timeout(WAIT_MAX, purged.wait_for(is_gone)).await {
-            Ok(_gone) => Ok(before.saturating_sub(self.state.log.size_bytes())),
-            Err(_later) => Ok(0),
-        }
+        drop(tokio::time::timeout(PURGE_WAIT_MAX, purged.wait_for(is_gone)).await);
+        Ok(())
+    }
+
+    async fn on_log<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Log) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let log = Arc::clone(&self.state.log);
+        let done = tokio::task::spawn_blocking(move || call(&log)).await;
+        done.unwrap_or(Err(ReadError::Closed))
     }
 
     /// Runs a call to its end, whatever becomes of who waits for it.

@@ -21,7 +21,6 @@ use storage::log::entries::EntryBatch;
 
 use super::raft_only;
 use super::state::{GroupState, id_of, io_error, on_blocking_pool};
-use super::stub::Stub as _;
 use super::tenure::State as TenureState;
 use super::types::{Entry, LogId, PartitionRaft, Payload, Vote, epoch_of, log_id};
 

@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use openraft::storage::IOFlushed;
 use parking_lot::Mutex;
 use protocol::types::{LogIndex, Offset, Timestamp};
@@ -300,9 +299,4 @@ pub(super) async fn on_blocking_pool<T: Send + 'static>(
         Ok(result) => result.map_err(io_error),
         Err(stopped) => Err(io::Error::other(stopped)),
     }
-}
-
-/// The state of an eviction point, encoded.
-pub(super) fn state_bytes(state: &super::stub::EvictionState) -> Bytes {
-    state.encode().into()
 }

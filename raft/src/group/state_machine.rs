@@ -8,18 +8,18 @@
 use std::io;
 use std::sync::Arc;
 
-use super::stub::{EvictionState, Stub as _};
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 use protocol::types::{LeaderEpoch, LogIndex, Offset};
-use storage::log::entries::EntryId;
+use storage::log::entries::{EntryId, EvictionState};
 
-use super::state::{GroupState, on_blocking_pool, state_bytes};
+use super::state::{GroupState, on_blocking_pool};
 use super::types::{
-    Entry, LogId, PartitionRaft, Payload, Snapshot, SnapshotMeta, StoredMembership, log_id,
+    Entry, LogId, PartitionRaft, Payload, Snapshot, SnapshotMeta, StoredMembership, epoch_of,
+    log_id,
 };
 
 /// The state machine of a group.
@@ -81,8 +81,8 @@ impl RaftStateMachine<PartitionRaft> for StateMachine {
     async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<SnapshotBuilder> {
         // Without a wish of retention there is nothing to say that is not said yet.
         let evict_to = self.0.evict_to.lock().take();
-        let evict_to = evict_to.or_else(|| self.0.bounds().purged)?;
-        Some(SnapshotBuilder { state: Arc::clone(&self.0), at: evict_to })
+        let at = evict_to.or_else(|| self.0.purged().and_then(entry_id))?;
+        Some(SnapshotBuilder { state: Arc::clone(&self.0), at })
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
@@ -142,8 +142,11 @@ impl SnapshotBuilder {
             None => StoredMembership::default(),
         };
         let meta = SnapshotMeta { last_log_id, last_membership };
-        let snapshot = Snapshot { meta, snapshot: state_bytes(&evicted) };
+        let snapshot = Snapshot { meta, snapshot: evicted.encode().into() };
         *self.state.snapshot.lock() = Some(snapshot.clone());
+        if let Some(id) = &last_log_id {
+            self.state.applied.lock().forget_before(id);
+        }
         Ok(snapshot)
     }
 }
@@ -161,9 +164,14 @@ impl RaftSnapshotBuilder<PartitionRaft> for SnapshotBuilder {
     }
 }
 
-fn decode(snapshot: &Bytes) -> io::Result<EvictionState> {
-    EvictionState::decode(snapshot)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
+fn decode(snapshot: &[u8]) -> io::Result<EvictionState> {
+    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a snapshot fails its checksum");
+    EvictionState::decode(snapshot).ok_or_else(damaged)
+}
+
+fn entry_id(id: LogId) -> Option<EntryId> {
+    let leader_epoch = epoch_of(id.committed_leader_id().term).ok()?;
+    Some(EntryId { index: LogIndex::new(id.index()), leader_epoch })
 }
 
 fn id_at(evicted: &EvictionState) -> io::Result<Option<LogId>> {

@@ -53,6 +53,8 @@ impl Direct {
 }
 
 impl Subject for Direct {
+    const KEEPS_EPOCH: bool = true;
+
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let device = FaultyDevice::new(root.path()).unwrap();

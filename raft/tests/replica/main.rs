@@ -9,6 +9,8 @@ mod direct;
 #[cfg(test)]
 mod failover;
 #[cfg(test)]
+mod group;
+#[cfg(test)]
 mod records;
 #[cfg(test)]
 mod told;

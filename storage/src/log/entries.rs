@@ -19,14 +19,18 @@ use protocol::types::{
     LeaderEpoch, LogIndex, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp,
 };
 
+pub use evict::EvictionState;
+
 use super::state::{Phase, State};
 use super::{AppendBatch, Appended, Log};
 use crate::error::AppendError;
 use crate::producer_state::Judgement;
 use crate::scan::as_u64;
 
+mod evict;
 pub(crate) mod open;
 mod read;
+pub(crate) mod reset;
 pub(super) mod tracker;
 mod truncate;
 

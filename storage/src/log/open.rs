@@ -7,9 +7,9 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 use protocol::types::{LeaderEpoch, Offset};
 
-use super::entries::LogKind;
 use super::entries::open::{self as entries_open, FoundEntries};
 use super::entries::tracker::Entries;
+use super::entries::{LogKind, reset};
 use super::state::State;
 use super::{Log, Writer, producers};
 use crate::checkpoint::{self, CheckpointError};
@@ -51,6 +51,9 @@ impl Log {
         stop: StopKind,
     ) -> Result<Arc<Self>, OpenError> {
         let Wanted { config, kind } = wanted;
+        if kind == LogKind::Replicated {
+            reset::complete(env, &dir)?;
+        }
         let mut listing = Listing::of(env, &dir)?;
         // Whatever was written down of its end before the failure: its files are not believed.
         let stop =

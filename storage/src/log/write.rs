@@ -124,7 +124,7 @@ impl Log {
         };
         let mut outcome = self.save_epochs();
         if outcome.is_ok() && !segment.is_created() {
-            outcome = self.create_segment_file(&segment);
+            outcome = segment.create(&self.env).map_err(WriteFailure::from);
         }
         if let Err(WriteFailure::Failed(failure)) = outcome {
             self.fail_with(&mut writer, failure);
@@ -196,7 +196,7 @@ impl Log {
             };
             let Some(first) = run.first() else { return Ok(()) };
             self.save_epochs()?;
-            let segment = self.writable_segment(first, &config)?;
+            let segment = self.writable_segment(writer, first, &config)?;
             let rules = RollRules::new(&segment, &config, &self.name);
             let run = &run[..rules.fitting(&run)];
             *written_bytes += self.write_run(writer, &segment, run, &config)?;
@@ -313,6 +313,7 @@ impl Log {
     /// index is in memory.
     fn writable_segment(
         &self,
+        writer: &mut Writer,
         first: &PendingBatch,
         config: &LogConfig,
     ) -> Result<Arc<Segment>, WriteFailure> {
@@ -323,9 +324,10 @@ impl Log {
         }
         if RollRules::new(&segment, config, &self.name).is_due(first) {
             segment = self.roll(first.chunk.base_offset)?;
+            self.snapshot_at_roll(writer, first.chunk.base_offset);
         }
         if !segment.is_created() {
-            self.create_segment_file(&segment)?;
+            segment.create(&self.env)?;
         }
         Ok(segment)
     }
@@ -336,7 +338,13 @@ impl Log {
         let file = self.env.files.open(path, OpenMode::Read).map_err(failed("open"))?;
         let end = u64::from(segment.bytes());
         let mut scan = Scan::new(&*file, end, Wait::ForDisk, LOOKUP_WINDOW_BYTES);
-        match scan.batch_at(0) {
+        let mut next = scan.batch_at(0);
+        while let Ok(Some(found)) = next
+            && found.header.is_raft_only()
+        {
+            next = scan.batch_at(found.end());
+        }
+        match next {
             Ok(Some(found)) => segment.set_first_timestamp(found.header.max_timestamp),
             Ok(None) | Err(ScanError::WouldBlock) => {}
             Err(ScanError::Io(cause)) => return Err(failed("read")(cause)),
@@ -344,19 +352,6 @@ impl Log {
                 return Err(failed("read")(io::Error::new(io::ErrorKind::InvalidData, what)));
             }
         }
-        Ok(())
-    }
-
-    fn create_segment_file(&self, segment: &Segment) -> Result<(), WriteFailure> {
-        let path = segment.path();
-        let failed = |operation| move |cause| WriteFailure::of(path, operation, cause);
-        let file = self.env.files.open(path, OpenMode::Create).map_err(failed("create"))?;
-        // A leftover of a roll that was not finished holds nothing that the log knows of.
-        file.set_len(0).map_err(failed("truncate"))?;
-        segment.create_entries(&self.env).map_err(failed("write beside"))?;
-        // The names are durable before anything in the file can be acknowledged.
-        self.env.device.sync_dir(&self.directory).map_err(failed("sync of the directory"))?;
-        segment.mark_created();
         Ok(())
     }
 
@@ -376,7 +371,7 @@ impl Log {
         let old = Arc::clone(self.state.lock().active());
         assert!(old.base_offset() < base_offset, "a segment without an offset is not rolled");
         let segment = Arc::new(self.next_segment(base_offset));
-        self.create_segment_file(&segment)?;
+        segment.create(&self.env)?;
         if let Err(error) = old.finish_index(&self.env) {
             if is_full(&error) {
                 return Err(WriteFailure::Full);

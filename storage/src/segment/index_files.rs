@@ -6,11 +6,30 @@ use std::sync::Arc;
 use super::{Index, Segment};
 use crate::device::{DeviceFile, OpenMode};
 use crate::environment::LogEnvironment;
+use crate::error::OpenError;
+use crate::recovery::io_error;
 
 /// Rows that may wait in memory until they are written to the index files.
 const UNSAVED_ROWS_MAX: usize = 512;
 
 impl Segment {
+    /// Makes its files, without a batch, so that their names are durable.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub(crate) fn create(&self, env: &LogEnvironment) -> Result<(), OpenError> {
+        let path = self.path();
+        self.create_entries(env).map_err(io_error(path, "write beside"))?;
+        let file = env.files.open(path, OpenMode::Create).map_err(io_error(path, "create"))?;
+        // A leftover of a roll that was not finished holds nothing that the log knows of.
+        file.set_len(0).map_err(io_error(path, "truncate"))?;
+        // The names are durable before anything in the files can be acknowledged.
+        let directory = path.parent().expect("a segment stands in a directory");
+        env.device.sync_dir(directory).map_err(io_error(path, "sync of the directory"))?;
+        self.mark_created();
+        Ok(())
+    }
+
     /// Writes index rows to their files if many wait, or all of them.
     ///
     /// # Errors

@@ -156,7 +156,7 @@ impl Log {
 
     fn plan_entries(&self, wanted: Wanted) -> Result<Option<Plan>, ReadError> {
         let state = self.state.lock();
-        state.check_readable(state.pointers.log_start_offset)?;
+        state.check_open()?;
         let bounds = &state.entries().bounds;
         let Wanted { from, end, .. } = wanted;
         if from < bounds.first() || end > bounds.end {

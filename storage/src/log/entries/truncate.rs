@@ -45,7 +45,7 @@ impl Log {
         let mut writer = self.quiet_writer();
         let (bounds, purged) = {
             let state = self.state.lock();
-            state.check_readable(state.pointers.log_start_offset)?;
+            state.check_open()?;
             (state.entries().bounds, state.entries().purged())
         };
         let first = bounds.first();
