@@ -38,6 +38,8 @@ mod server;
 mod settings;
 mod telemetry;
 #[cfg(test)]
+mod test_cluster;
+#[cfg(test)]
 mod test_node;
 #[cfg(test)]
 mod test_replica;

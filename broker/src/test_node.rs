@@ -17,6 +17,8 @@ use protocol::batch::{Attributes, Codec};
 use protocol::response::Response;
 use protocol::topic::{TopicId, TopicName};
 use protocol::types::{BrokerId, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use raft::groups::GroupsConfig;
+use raft::peers::Peers;
 use raft::types::GroupId;
 use storage::data_dir::{DataDir, DataDirConfig, Identity};
 use storage::device::Device;
@@ -36,6 +38,7 @@ use crate::fetch_session::FetchSessions;
 use crate::groups::Groups;
 use crate::handlers;
 use crate::leaders::Leaders;
+use crate::leaders::gossip::Gossip;
 use crate::log_levels::LogLevels;
 use crate::partition::Partition;
 use crate::partitions::Partitions;
@@ -100,6 +103,27 @@ impl TestNode {
     }
 
     async fn on_device(device: Arc<dyn Device>, directory: TempDir, topics: &[Topic<'_>]) -> Self {
+        let node = Self::open(device, directory, 1, None).await;
+        create(&node.broker.cluster, topics).await;
+        node
+    }
+
+    /// A node that shares partitions with others; its metadata is its own.
+    pub(crate) async fn member(id: i32, peers: Peers) -> Self {
+        Self::open(Arc::new(OsDevice), TempDir::new().unwrap(), id, Some(peers)).await
+    }
+
+    /// The directory of broker `id`.
+    pub(crate) fn directory_id(id: i32) -> Uuid {
+        Uuid::from_u128(u128::from(id.unsigned_abs()))
+    }
+
+    async fn open(
+        device: Arc<dyn Device>,
+        directory: TempDir,
+        id: i32,
+        peers: Option<Peers>,
+    ) -> Self {
         let config = DataDirConfig {
             open_files_max: 64,
             tail_cache_bytes_max: 1 << 20,
@@ -108,11 +132,11 @@ impl TestNode {
             free_bytes_min: 0,
             producer_expiration: Duration::from_secs(3600),
         };
-        let broker_id = BrokerId::new(1);
+        let broker_id = BrokerId::new(id);
         let identity = || Identity {
             cluster_id: "test".to_owned(),
             broker_id,
-            directory_id: Uuid::from_u128(1),
+            directory_id: Self::directory_id(id),
         };
         let path = directory.path().join("data");
         let data_dir = DataDir::open_with_device(device, &path, config, identity);
@@ -120,7 +144,23 @@ impl TestNode {
         let settings = Arc::new(BrokerSettings::new(Values::new()).unwrap());
         let partitions = Arc::new(Partitions::new(data_dir.clone(), broker_id));
         let replication = Arc::<TestReplication>::default();
-        partitions.set_replication(replication.clone());
+        let leaders = Arc::new(Leaders::new(broker_id, partitions.clone()));
+        let gossip = peers.as_ref().map(|peers| {
+            Gossip::start(peers.clone(), Arc::clone(&leaders), Arc::clone(&partitions))
+        });
+        if let Some(peers) = peers {
+            let config = GroupsConfig {
+                me: peers.me(),
+                peers,
+                device: data_dir.device().clone(),
+                directory: data_dir.path().clone(),
+                clock: Arc::new(|| Timestamp::new(START)),
+            };
+            partitions
+                .set_replication(Arc::new(raft::groups::Groups::start(config).await.unwrap()));
+        } else {
+            partitions.set_replication(replication.clone());
+        }
         let parts = ClusterParts {
             data_dir: data_dir.clone(),
             partitions: partitions.clone(),
@@ -129,7 +169,6 @@ impl TestNode {
             nodes: None,
         };
         let cluster = Arc::new(Cluster::start(parts).await.unwrap());
-        create(&cluster, topics).await;
         let clock = Arc::new(TestClock { now: AtomicI64::new(START) });
         let groups = Groups::new(
             cluster.clone(),
@@ -143,8 +182,8 @@ impl TestNode {
             groups,
             settings,
             cluster,
-            leaders: Arc::new(Leaders::new(broker_id, partitions.clone())),
-            gossip: None,
+            leaders,
+            gossip,
             partitions,
             fetch_sessions: FetchSessions::new(10),
             read_pool: ReadPool::new(1).unwrap(),
