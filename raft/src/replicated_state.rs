@@ -8,7 +8,7 @@
 //! blank entry, and apply what that commits. A restarted leader never goes on in its old term: what
 //! it wrote there without a sync may be gone, and one (term, index) must not have two contents.
 
-mod codec;
+pub(crate) mod codec;
 mod journal;
 mod log_store;
 mod network;

@@ -60,6 +60,8 @@ use crate::flusher::Flusher;
 pub use crate::journal::JournalConfig;
 use crate::journal::{self, Journal};
 use crate::log::Log;
+use crate::log::entries::LogKind;
+use crate::log::open::Wanted;
 use crate::page_cache::PageCache;
 use crate::space::SpaceGuard;
 use crate::tail_cache::TailCache;
@@ -271,12 +273,19 @@ impl DataDir {
     /// it is; its settings stay. Blocks.
     ///
     /// # Errors
-    /// [`OpenError::Corrupt`] takes only this partition offline; others may still be opened.
-    pub fn open_log(&self, name: &LogName, config: LogConfig) -> Result<Arc<Log>, OpenError> {
+    /// [`OpenError::Corrupt`] takes only this partition offline; others may still be opened. So is a log
+    /// of the other kind refused, if it holds anything.
+    pub fn open_log(
+        &self,
+        name: &LogName,
+        config: LogConfig,
+        kind: LogKind,
+    ) -> Result<Arc<Log>, OpenError> {
         let mut claim = self.claim(&name.partition)?;
         let directory = self.path.join(name.partition.to_string());
         if let Some(open) = &claim.open {
             refuse_other_topic(name, open.topic_id, &directory)?;
+            assert_eq!(open.log.kind(), kind, "all who open a log agree what it is");
             return Ok(Arc::clone(&open.log));
         }
         let device = &*self.environment.device;
@@ -296,7 +305,8 @@ impl DataDir {
             }
         };
         let file_delete_delay = config.file_delete_delay;
-        let log = Log::open(&self.environment, directory, name, config, checkpoint, stop)?;
+        let wanted = Wanted { config, kind };
+        let log = Log::open(&self.environment, directory, name, wanted, checkpoint, stop)?;
         let (topic_id, noted) = (name.topic_id, log.checkpoint());
         self.logs.states().set_open(&name.partition, topic_id, noted);
         claim.open = Some(OpenLog { log: Arc::clone(&log), topic_id, file_delete_delay, noted });

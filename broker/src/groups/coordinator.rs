@@ -17,8 +17,9 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::cluster::controller::{Layout, TopicSpec};
 use crate::cluster::error::ChangeError;
-use crate::cluster::image::TopicImage;
+use crate::cluster::image::{Image, PartitionImage, TopicImage};
 use crate::cluster::outcome::Refusal;
+use crate::leaders::Key;
 use crate::partitions::Partitions;
 use crate::settings::{BrokerSettings, GroupSettings, Values};
 
@@ -73,6 +74,34 @@ impl Groups {
             // Whoever asks for one that is not here is told why.
             self.owner_of(topic, partition).ok();
         }
+    }
+
+    /// Takes over the groups of a partition that is led here from now on, and gives up those of one
+    /// that is not any more.
+    pub(crate) fn leadership_changed(&self, (topic, partition): Key) {
+        let image = self.cluster.image();
+        let Some(offsets) = image.topics.get(OFFSETS_TOPIC).filter(|known| known.id == topic)
+        else {
+            return;
+        };
+        let Ok(partition) = usize::try_from(partition.get()) else { return };
+        let former = {
+            let owners = self.owners.read();
+            let owner = owners.by_partition.get(partition).and_then(Clone::clone);
+            owner.filter(|owner| owners.topic == Some(topic) && !owner.is_in_office())
+        };
+        if let Some(former) = former {
+            former.resign();
+        }
+        // Nobody asks yet: it is an error only for who does.
+        self.owner_of(offsets, partition).ok();
+    }
+
+    /// The partition of `__consumer_offsets` that a group belongs to; `None` before that exists.
+    pub(crate) fn place_of(&self, image: &Image, group: &str) -> Option<(TopicId, PartitionImage)> {
+        let topic = image.topics.get(OFFSETS_TOPIC)?;
+        let partition = partition_of(group, topic.partitions.len());
+        Some((topic.id, topic.partitions.get(partition)?.clone()))
     }
 
     /// Waits until no snapshot is being written, and lets no other begin: the data directory may be
@@ -153,6 +182,7 @@ impl Groups {
             let owners = self.owners.read();
             if owners.topic == Some(topic.id)
                 && let Some(Some(owner)) = owners.by_partition.get(partition)
+                && owner.is_in_office()
                 && !owner.is_spent()
             {
                 return Ok(Arc::clone(owner));
@@ -160,6 +190,7 @@ impl Groups {
         }
         let id = PartitionId::new(i32::try_from(partition).map_err(|_large| Unavailable::NotHere)?);
         let open = self.partitions.get(topic.id, id).map_err(|_why| Unavailable::NotHere)?;
+        let leader_epoch = open.waiters().leads_in().ok_or(Unavailable::NotHere)?;
         let mut owners = self.owners.write();
         if owners.topic != Some(topic.id) {
             *owners = Owners { topic: Some(topic.id), by_partition: Vec::new() };
@@ -173,10 +204,12 @@ impl Groups {
             let snapshot = SnapshotFile::new(device, data_dir.path(), open.name.clone());
             let (clock, cluster) = (Arc::clone(&self.clock), Arc::clone(&self.cluster));
             let covering = Arc::clone(&self.covering);
-            Owner::start(open, clock, cluster, self.terms(), snapshot, covering)
+            Owner::start((open, leader_epoch), clock, cluster, self.terms(), snapshot, covering)
         };
         let owner = &mut owners.by_partition[partition];
-        owner.take_if(|owner| owner.is_spent());
+        if let Some(former) = owner.take_if(|owner| owner.is_spent() || !owner.is_in_office()) {
+            former.resign();
+        }
         Ok(Arc::clone(owner.get_or_insert_with(start)))
     }
 

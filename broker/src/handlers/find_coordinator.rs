@@ -1,4 +1,5 @@
-//! FindCoordinator (API key 10): who looks after a group. One node looks after all of them.
+//! FindCoordinator (API key 10): who looks after a group: the leader of the partition that holds its
+//! state.
 //!
 //! The first question creates the topic that holds the groups' state, and is answered when that is
 //! there. Transactions are not served yet: their coordinator is "not available", which clients take as
@@ -12,6 +13,7 @@ use kafka_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::StrBytes;
 use protocol::error_code::ErrorCode;
 use protocol::response::Response;
+use protocol::types::BrokerId;
 
 use crate::authorize::{Operation, Resource, authorize};
 use crate::broker::Broker;
@@ -19,6 +21,7 @@ use crate::context::RequestContext;
 use crate::error_map;
 use crate::groups::owner::Unavailable;
 use crate::reply::{Reply, Work};
+use crate::resolve;
 use crate::wire_text::{message, text};
 
 /// From here on a request asks for several coordinators.
@@ -26,6 +29,7 @@ const BATCHES_SINCE: i16 = 4;
 /// Group, transaction, share group (KIP-932).
 const KEY_TYPES: std::ops::RangeInclusive<i8> = 0..=2;
 const GROUP: i8 = 0;
+const NO_LEADER: &str = "The coordinator is not known at the moment.";
 const NOT_SERVED: &str = "This broker does not serve transactions and share groups yet.";
 
 /// Why there is no coordinator for a key.
@@ -81,11 +85,11 @@ impl Answer<'_> {
 
     fn coordinator(&self, key_type: i8, key: &str) -> Coordinator {
         let coordinator = Coordinator::default().with_key(text(key));
-        match self.check(key_type, key) {
-            Ok(()) => coordinator
-                .with_node_id(m::BrokerId(self.broker.broker_id.get()))
-                .with_host(text(&self.context.listener.advertised_host))
-                .with_port(i32::from(self.context.listener.advertised_port))
+        match self.check(key_type, key).and_then(|()| self.find(key)) {
+            Ok((node, (host, port))) => coordinator
+                .with_node_id(m::BrokerId(node.get()))
+                .with_host(text(&host))
+                .with_port(port)
                 .with_error_message(None),
             Err((error, why)) => coordinator
                 .with_node_id(m::BrokerId(-1))
@@ -108,13 +112,28 @@ impl Answer<'_> {
             let why = "Not authorized to see this group.";
             return Err((ErrorCode::GroupAuthorizationFailed, why.to_owned()));
         }
-        self.ready.clone()?;
-        match self.broker.groups.owner(key) {
-            Ok(_) => Ok(()),
-            // Elsewhere there is nobody either.
-            Err(why @ (Unavailable::NotHere | Unavailable::Loading | Unavailable::Blocked)) => {
-                Err((ErrorCode::CoordinatorNotAvailable, why.to_string()))
-            }
+        self.ready.clone()
+    }
+
+    /// The leader of the partition that holds the group's state, and where clients of this listener
+    /// find it.
+    fn find(&self, group: &str) -> Result<(BrokerId, (String, i32)), Refusal> {
+        let image = self.broker.cluster.image();
+        let place = self.broker.groups.place_of(&image, group);
+        let leader = place
+            .and_then(|(topic, partition)| self.broker.leaders.standing(topic, &partition).leader);
+        let leader = leader.ok_or((ErrorCode::CoordinatorNotAvailable, NO_LEADER.to_owned()))?;
+        if leader == self.broker.broker_id
+            && let Err(Unavailable::NotHere) = self.broker.groups.owner(group)
+        {
+            // Given up, or not open yet.
+            return Err((ErrorCode::CoordinatorNotAvailable, NO_LEADER.to_owned()));
         }
+        let endpoint = resolve::endpoint(&image, leader, &self.context.listener);
+        let endpoint = endpoint.ok_or_else(|| {
+            let why = "The coordinator does not have the listener of this connection.";
+            (ErrorCode::CoordinatorNotAvailable, why.to_owned())
+        })?;
+        Ok((leader, endpoint))
     }
 }

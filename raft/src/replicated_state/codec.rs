@@ -43,6 +43,9 @@ pub(crate) enum CodecError {
     /// A membership that names a voter without listing it as a member.
     #[error("a membership is inconsistent: {0}")]
     Membership(String),
+    /// A value that cannot be.
+    #[error("{0}")]
+    Value(String),
 }
 
 pub(crate) fn put_log_id(out: &mut Vec<u8>, id: &LogId) {
@@ -70,12 +73,12 @@ pub(crate) fn get_optional_log_id(bytes: &mut Bytes) -> Result<Option<LogId>, Co
     }
 }
 
-fn put_replica(out: &mut Vec<u8>, replica: &ReplicaId) {
+pub(crate) fn put_replica(out: &mut Vec<u8>, replica: &ReplicaId) {
     out.put_i32(replica.broker_id.get());
     out.put_slice(replica.directory_id.as_bytes());
 }
 
-fn get_replica(bytes: &mut Bytes) -> Result<ReplicaId, CodecError> {
+pub(crate) fn get_replica(bytes: &mut Bytes) -> Result<ReplicaId, CodecError> {
     let broker_id = BrokerId::new(bytes.try_get_i32()?);
     Ok(ReplicaId { broker_id, directory_id: Uuid::from_u128(bytes.try_get_u128()?) })
 }
