@@ -31,7 +31,7 @@ use std::time::Duration;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::TransferLeaderRequest;
-use openraft::{Config, Instant as _, Raft, SnapshotPolicy};
+use openraft::{Config, Raft, SnapshotPolicy};
 use parking_lot::Mutex;
 use protocol::types::{BrokerId, LeaderEpoch, LogIndex, Offset, Timestamp};
 use storage::error::{AppendError, ReadError};
@@ -41,7 +41,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::peers::Peers;
+use crate::peers::{Health, Peers};
 use crate::replica::{
     DeleteRecordsError, Leadership, ProduceError, Produced, Replica, ReplicaListener,
     ReplicaPointers, SeamFuture,
@@ -61,8 +61,6 @@ type PartitionGroup = Raft<PartitionRaft, StateMachine>;
 
 /// A follower that lacks no more entries than these is within reach of the end.
 const IN_SYNC_LAG_MAX: u64 = 4096;
-/// A follower that has not answered for so long is not.
-const IN_SYNC_SILENCE_MAX: Duration = Duration::from_secs(4);
 /// Deleting records and retention give up waiting after this.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -87,7 +85,10 @@ pub(crate) struct Group {
     voters: Vec<ReplicaId>,
     /// What of another broker is not let in for a while.
     fence: Mutex<Option<Fence>>,
+    /// Which brokers are there, as the detector says.
+    health: watch::Receiver<Arc<BTreeMap<BrokerId, Health>>>,
     is_taken_over: AtomicBool,
+    is_ticking: AtomicBool,
     closing: AtomicBool,
     runtime: Handle,
 }
@@ -125,6 +126,7 @@ impl Group {
     ) -> io::Result<Arc<Self>> {
         // What Raft finds at its start it takes for durable.
         state.barrier().await?;
+        let health = peers.health();
         let network = Network { peers, group: state.id };
         let (store, machine) = (LogStore(Arc::clone(&state)), StateMachine(Arc::clone(&state)));
         let building = Box::pin(Raft::build(state.me, config()?, network, store, machine));
@@ -134,7 +136,9 @@ impl Group {
             raft,
             voters,
             fence: Mutex::new(None),
+            health,
             is_taken_over: AtomicBool::new(false),
+            is_ticking: AtomicBool::new(true),
             closing: AtomicBool::new(false),
             runtime: Handle::current(),
         });
@@ -206,6 +210,17 @@ impl Group {
         let request = TransferLeaderRequest::new(vote, other, None);
         self.raft.handle_transfer_leader(request).await.ok()?.ok()?;
         last
+    }
+
+    /// Lets Raft's timers run or rest: elections and heartbeats.
+    pub(crate) fn set_ticking(&self, is_ticking: bool) {
+        if self.is_ticking.swap(is_ticking, Ordering::AcqRel) != is_ticking {
+            self.raft.runtime_config().tick(is_ticking);
+        }
+    }
+
+    pub(crate) fn is_ticking(&self) -> bool {
+        self.is_ticking.load(Ordering::Acquire)
     }
 
     /// Marks that this broker drives a takeover; `false` if it does already.
@@ -383,15 +398,13 @@ impl Replica for Arc<Group> {
         let metrics = metrics.borrow_watched();
         let reach = self.committed_index().saturating_sub(IN_SYNC_LAG_MAX);
         let mut brokers = vec![self.state.me.broker_id];
-        let (Some(matching), Some(answered)) = (&metrics.replication, &metrics.heartbeat) else {
-            return brokers;
-        };
+        let Some(matching) = &metrics.replication else { return brokers };
+        let health = self.health.borrow();
         for (replica, matched) in matching.iter().filter(|(replica, _)| **replica != self.state.me)
         {
             let has_all = matched.is_some_and(|id| id.index() >= reach);
-            let at = answered.get(replica).copied().flatten();
-            let answers = at.is_some_and(|at| at.into_inner().elapsed() < IN_SYNC_SILENCE_MAX);
-            if has_all && answers {
+            let is_there = !matches!(health.get(&replica.broker_id), None | Some(Health::Down));
+            if has_all && is_there {
                 brokers.push(replica.broker_id);
             }
         }

@@ -6,6 +6,7 @@
 //! another (`takeover`). It never says what a partition is for.
 
 mod leaderships;
+mod parking;
 mod takeover;
 
 use std::collections::BTreeMap;
@@ -159,6 +160,7 @@ impl Groups {
         inner.peers.serve(ServiceId::PARTITIONS, service(Answer::Partitions));
         inner.peers.serve(ServiceId::TAKEOVER, service(Answer::Takeover));
         tokio::spawn(note_progress(Arc::downgrade(&inner)));
+        tokio::spawn(parking::run(Arc::downgrade(&inner)));
         tokio::spawn(greet_returners(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
@@ -234,6 +236,12 @@ impl Groups {
     #[must_use]
     pub fn leaderships(&self) -> Leaderships {
         self.inner.changes.subscribe()
+    }
+
+    /// How many groups cost nothing while nobody uses them, because their leader is settled.
+    #[must_use]
+    pub fn resting(&self) -> usize {
+        self.inner.open_groups().iter().filter(|group| !group.is_ticking()).count()
     }
 
     /// Elects other leaders for the groups that a broker led which is gone. Returns when that is done

@@ -13,7 +13,7 @@ use super::tenure::Next;
 use super::types::{Answer, CommittedLeaderId, PartitionRaft, Proposal, term_of};
 
 /// How long a leader that Raft holds up is left alone before the next try.
-const RETRY_AFTER: Duration = Duration::from_millis(5);
+const RETRY_AFTER: Duration = Duration::from_millis(1);
 /// A leader that was held up for so long, with nothing of it taken, stops taking produces: who
 /// produced should ask elsewhere.
 const HELD_UP_MAX: Duration = Duration::from_secs(6);
@@ -41,6 +41,8 @@ pub(super) async fn run(group: Arc<Group>) {
                     give_up(&group).await;
                     continue;
                 }
+                // Its lease may have run out while nobody wrote: the others renew it.
+                drop(group.raft.trigger().heartbeat().await);
                 tokio::time::sleep(RETRY_AFTER).await;
                 group.state.tenure.begin_again();
             }

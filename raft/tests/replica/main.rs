@@ -14,5 +14,6 @@ mod group;
 mod records;
 #[cfg(test)]
 mod rejoin;
+mod resting;
 #[cfg(test)]
 mod told;
