@@ -226,6 +226,21 @@ impl Group {
         fence.is_some_and(|fence| fence.broker == broker && Instant::now() < fence.until)
     }
 
+    /// Whether this replica led when it was last heard of: nobody else can know better that the
+    /// group needs a leader.
+    pub(crate) fn led_last(&self) -> bool {
+        let vote = *self.state.vote.lock();
+        vote.is_some_and(|vote| vote.committed && vote.leader_id.voted_for == self.state.me)
+    }
+
+    /// A broker is there again: a leader does not wait any longer before it calls it.
+    pub(crate) async fn call_again(&self, broker: BrokerId) {
+        let voter = self.voters.iter().copied().find(|voter| voter.broker_id == broker);
+        if let Some(voter) = voter.filter(|_| self.led_last()) {
+            drop(self.raft.trigger().reset_backoff([voter]).await);
+        }
+    }
+
     /// Asks Raft to make another voter the leader. Does not wait for it.
     pub(crate) async fn hand_over(&self, to: ReplicaId) {
         drop(self.raft.trigger().transfer_leader(to).await);

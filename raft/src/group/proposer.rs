@@ -13,7 +13,7 @@ use super::tenure::Next;
 use super::types::{Answer, CommittedLeaderId, PartitionRaft, Proposal, term_of};
 
 /// How long a leader that Raft holds up is left alone before the next try.
-const RETRY_AFTER: Duration = Duration::from_millis(2);
+const RETRY_AFTER: Duration = Duration::from_millis(5);
 /// A leader that was held up for so long, with nothing of it taken, stops taking produces: who
 /// produced should ask elsewhere.
 const HELD_UP_MAX: Duration = Duration::from_secs(6);

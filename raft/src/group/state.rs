@@ -130,12 +130,16 @@ impl GroupState {
         };
         // Deleted is only what was committed.
         let high_watermark = high_watermark.max(log.pointers().log_start_offset);
+        // Its leader may lead on: then nothing of the vote changes, and nobody says so. Unless it was
+        // this replica: a restarted leader does not.
+        let elected = remembered.vote.filter(|vote| vote.committed).map(|v| v.leader_id.voted_for);
+        let leader = elected.filter(|leader| *leader != me).map(|leader| leader.broker_id);
         let state = Arc::new(Self {
             id,
             me,
             votes,
             clock,
-            teller: Teller::new(high_watermark, epoch_of(term)?),
+            teller: Teller::new(high_watermark, leader, epoch_of(term)?),
             tenure: Tenure::new(),
             vote: Mutex::new(remembered.vote),
             recent: Mutex::default(),

@@ -26,8 +26,12 @@ struct Told {
 }
 
 impl Teller {
-    pub(super) fn new(high_watermark: Offset, leader_epoch: LeaderEpoch) -> Self {
-        let leadership = Leadership { leader: None, leader_epoch, is_local: false };
+    pub(super) fn new(
+        high_watermark: Offset,
+        leader: Option<BrokerId>,
+        leader_epoch: LeaderEpoch,
+    ) -> Self {
+        let leadership = Leadership { leader, leader_epoch, is_local: false };
         Self {
             high_watermark: HighWatermark::new(high_watermark),
             leadership: watch::Sender::new(leadership),

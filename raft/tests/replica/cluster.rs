@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::topic::{TopicId, TopicName, TopicPartition};
-use protocol::types::{BrokerId, PartitionId, Timestamp};
+use protocol::types::{BrokerId, PartitionId};
 use raft::groups::{GroupId, Groups, GroupsConfig, ReplicaId};
 use raft::peers::{Health, PeerAddress, PeerConfig, Peers};
 use raft::replica::Replica;
@@ -130,30 +130,40 @@ impl Cluster {
             (peers, groups)
         };
         let (peers, groups) = self.block_on(starting);
-        let port = peers.local_port();
-        self.set_addresses(&peers, node, port);
         let replica = self.block_on(groups.open(group_id(), log, voters)).unwrap();
         self.nodes[node].running = Some(Running { data_dir, peers, groups, replica });
+        self.connect_all();
     }
 
-    /// Tells the new node of the others and the others of the new one.
-    fn set_addresses(&self, new: &Peers, node: usize, port: u16) {
-        let mut all = BTreeMap::new();
-        let address = |port| PeerAddress { host: "127.0.0.1".to_owned(), port };
+    /// Cuts all connections between a node and the others.
+    pub(crate) fn cut_off(&self, node: usize) {
         for (at, other) in self.nodes.iter().enumerate() {
-            let running = other.running.as_ref();
-            let port = if at == node { Some(port) } else { running.map(|r| r.peers.local_port()) };
-            if let Some(port) = port {
-                all.insert(other.me.broker_id, address(port));
-            }
+            let Some(running) = &other.running else { continue };
+            let reaches = |to: usize| to != at && at != node && to != node;
+            self.block_on(async { running.peers.set_addresses(self.addresses(reaches)) });
         }
-        let tell = async {
-            new.set_addresses(all.clone());
-            for running in self.nodes.iter().filter_map(|node| node.running.as_ref()) {
-                running.peers.set_addresses(all.clone());
-            }
+    }
+
+    /// Undoes [`Cluster::cut_off`].
+    pub(crate) fn connect_all(&self) {
+        for running in self.nodes.iter().filter_map(|node| node.running.as_ref()) {
+            self.block_on(async { running.peers.set_addresses(self.addresses(|_| true)) });
+        }
+    }
+
+    fn addresses(&self, reaches: impl Fn(usize) -> bool) -> BTreeMap<BrokerId, PeerAddress> {
+        let running = self.running().filter(|node| reaches(*node));
+        let address = |node: usize| {
+            let port = self.nodes[node].running.as_ref().unwrap().peers.local_port();
+            let host = "127.0.0.1".to_owned();
+            (self.nodes[node].me.broker_id, PeerAddress { host, port })
         };
-        self.block_on(tell);
+        running.map(address).collect()
+    }
+
+    /// The broker of a node.
+    pub(crate) fn broker(&self, node: usize) -> BrokerId {
+        self.nodes[node].me.broker_id
     }
 
     pub(crate) fn replica(&self, node: usize) -> Arc<dyn Replica> {
@@ -280,6 +290,3 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
-
-/// A week later.
-pub(crate) const LATER: Timestamp = Timestamp::new(1_000 + 8 * 24 * 3600 * 1000);

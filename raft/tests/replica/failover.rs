@@ -1,14 +1,16 @@
 //! Three replicas over the loss of their leader.
 
-use protocol::types::{LeaderEpoch, Offset};
+use protocol::types::{BrokerId, LeaderEpoch, Offset};
+use raft::groups::TransferError;
 use raft::replica::{ProduceError, Replica};
+use storage::device::faulty::{Effect, Fault, Operation};
 
-use crate::cluster::{Cluster, now, wait_for};
+use crate::cluster::{Cluster, group_id, now, wait_for};
 use crate::records::{NOW, Seen, batch, batch_of, read_visible};
 use crate::told::{Event, Told};
 
 /// Produces and waits until it is committed; `None` if the leadership ended before.
-fn commit(replica: &dyn Replica, text: &str, count: usize) -> Option<Offset> {
+pub(crate) fn commit(replica: &dyn Replica, text: &str, count: usize) -> Option<Offset> {
     let told = Told::new();
     replica.set_listener(told.clone());
     let next_offset = replica.produce(batch(text, count), NOW).ok()?.appended.next_offset;
@@ -27,7 +29,7 @@ fn commit(replica: &dyn Replica, text: &str, count: usize) -> Option<Offset> {
     })
 }
 
-fn values(seen: &[Seen]) -> Vec<&str> {
+pub(crate) fn values(seen: &[Seen]) -> Vec<&str> {
     seen.iter().map(|seen| seen.value.as_str()).collect()
 }
 
@@ -111,4 +113,68 @@ fn a_duplicate_is_known_to_the_next_leader() {
         values(&read_visible(&*replica)),
         ["before/0", "a/0", "a/1", "after/0", "b/0", "end/0"]
     );
+}
+
+#[test]
+fn a_leadership_is_handed_over() {
+    let cluster = Cluster::started(3);
+    let leader = cluster.leader();
+    let replica = cluster.replica(leader);
+    let told = Told::new();
+    replica.set_listener(told.clone());
+    commit(&*replica, "before", 1).unwrap();
+    replica.set_listener(told.clone());
+    let groups = cluster.groups(leader);
+    let to = cluster.followers()[0];
+    cluster.block_on(groups.transfer(group_id(), cluster.broker(to))).unwrap();
+    assert_eq!(told.events().last(), Some(&Event::Lost));
+    assert_eq!(cluster.leader(), to);
+    commit(&*cluster.replica(to), "after", 1).unwrap();
+
+    let again = cluster.block_on(groups.transfer(group_id(), cluster.broker(to))).unwrap_err();
+    assert!(matches!(again, TransferError::NotLeader(_)), "{again}");
+    let unknown = cluster.groups(to);
+    let unknown = cluster.block_on(unknown.transfer(group_id(), BrokerId::new(9))).unwrap_err();
+    assert!(matches!(unknown, TransferError::NotAVoter(..)), "{unknown}");
+
+    let mut leaderships = cluster.groups(to).leaderships();
+    cluster.block_on(cluster.groups(to).hand_over_all());
+    let now = cluster.block_on(leaderships.changed());
+    assert_ne!(cluster.leader(), to);
+    assert!(now.iter().all(|(id, _)| *id == group_id()));
+    assert_eq!(values(&read_visible(&*replica)), ["before/0", "after/0"]);
+}
+
+#[test]
+fn the_others_take_over_where_the_leader_s_disk_has_failed() {
+    let cluster = Cluster::started(3);
+    let leader = cluster.leader();
+    let replica = cluster.replica(leader);
+    commit(&*replica, "before", 1).unwrap();
+    let told = Told::new();
+    replica.set_listener(told.clone());
+    let fault = Fault { operation: Operation::Sync, nth: 1, effect: Effect::Fail };
+    cluster.device(leader).inject(fault);
+    replica.produce(batch("doubtful", 1), NOW).unwrap();
+    told.wait_ended();
+    let next = cluster.leader();
+    assert_ne!(next, leader);
+    commit(&*cluster.replica(next), "after", 1).unwrap();
+    assert_eq!(replica.leadership().leader, None);
+}
+
+#[test]
+fn a_group_works_on_without_a_follower_whose_disk_has_failed() {
+    let cluster = Cluster::started(3);
+    let leader = cluster.replica(cluster.leader());
+    commit(&*leader, "before", 1).unwrap();
+    let follower = cluster.followers()[0];
+    let told = Told::new();
+    cluster.replica(follower).set_listener(told.clone());
+    let fault = Fault { operation: Operation::Sync, nth: 1, effect: Effect::Fail };
+    cluster.device(follower).inject(fault);
+    for n in 0..20 {
+        commit(&*leader, &n.to_string(), 1).unwrap();
+    }
+    told.wait_ended();
 }

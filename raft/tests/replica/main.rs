@@ -13,4 +13,6 @@ mod group;
 #[cfg(test)]
 mod records;
 #[cfg(test)]
+mod rejoin;
+#[cfg(test)]
 mod told;
