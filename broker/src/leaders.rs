@@ -22,8 +22,10 @@ use parking_lot::RwLock;
 use protocol::topic::TopicId;
 use protocol::types::{BrokerId, LeaderEpoch, PartitionId};
 use smallvec::SmallVec;
+use tokio::sync::watch;
 
-use crate::cluster::image::PartitionImage;
+use crate::cluster::Cluster;
+use crate::cluster::image::{PartitionImage, TopicImage};
 use crate::partitions::{LookupError, Partitions};
 
 /// A partition of one incarnation of a topic.
@@ -63,6 +65,8 @@ pub(crate) struct Leaders {
     /// By the other brokers.
     told: RwLock<HashMap<Key, Told>>,
     down: RwLock<BTreeSet<BrokerId>>,
+    /// Told when anything of this may be different.
+    changes: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -74,7 +78,8 @@ struct Told {
 impl Leaders {
     /// Nobody has told anything yet.
     pub(crate) fn new(here: BrokerId, partitions: Arc<Partitions>) -> Self {
-        Self { here, partitions, told: RwLock::default(), down: RwLock::default() }
+        let (told, down) = (RwLock::default(), RwLock::default());
+        Self { here, partitions, told, down, changes: watch::Sender::default() }
     }
 
     /// Takes what `by` tells of some of its partitions.
@@ -91,6 +96,8 @@ impl Leaders {
                 told.insert(key, Told { by, tenure });
             }
         }
+        drop(told);
+        self.note_change();
     }
 
     /// Forgets what `by` has told: it tells everything anew.
@@ -113,6 +120,30 @@ impl Leaders {
     /// Which other brokers cannot be reached at present.
     pub(crate) fn set_down(&self, down: BTreeSet<BrokerId>) {
         *self.down.write() = down;
+        self.note_change();
+    }
+
+    /// The leadership of a partition here may be another one.
+    pub(crate) fn note_change(&self) {
+        self.changes.send_replace(());
+    }
+
+    /// Waits until every partition of these topics has a leader, as far as the topics exist. Safe to
+    /// drop: it may take long.
+    pub(crate) async fn all_led(&self, cluster: &Cluster, topics: &[&str]) {
+        let mut changes = self.changes.subscribe();
+        loop {
+            changes.borrow_and_update();
+            let image = cluster.image();
+            let mut existing = topics.iter().filter_map(|topic| image.topics.get(*topic));
+            let is_led = |topic: &TopicImage| {
+                let mut partitions = topic.partitions.iter();
+                partitions.all(|partition| self.standing(topic.id, partition).leader.is_some())
+            };
+            if existing.all(|topic| is_led(topic)) || changes.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Whether `broker` cannot be reached at present.
@@ -125,19 +156,18 @@ impl Leaders {
         let replicas = &partition.replicas;
         let key = (topic, partition.partition);
         let local = replicas.contains(&self.here).then(|| self.partitions.get(key.0, key.1));
-        let mut standing = self.from_others(key, replicas);
+        let mut standing = self.as_others_tell(key, replicas);
         standing.offline.extend(replicas.iter().copied().filter(|replica| self.is_down(*replica)));
         match local {
             None => {}
-            Some(Err(LookupError::Unknown)) => {
-                if replicas.len() == 1 {
-                    // Just created. Kafka names the leader before its log is open, too: requests until
-                    // then are answered NOT_LEADER_OR_FOLLOWER, which all clients retry, while some
-                    // (kafka-go) take a partition without a leader for a failure.
-                    standing.leader = Some(self.here);
-                    standing.in_sync.push(self.here);
-                }
+            Some(Err(LookupError::Unknown)) if replicas.len() == 1 => {
+                // Just created. Kafka names the leader before its log is open, too: requests until
+                // then are answered NOT_LEADER_OR_FOLLOWER, which all clients retry, while some
+                // (kafka-go) take a partition without a leader for a failure.
+                standing.leader = Some(self.here);
+                standing.in_sync.push(self.here);
             }
+            Some(Err(LookupError::Unknown)) => {}
             Some(Err(LookupError::Offline(_))) => standing.offline.push(self.here),
             Some(Ok(local)) => {
                 let leadership = local.replica.leadership();
@@ -164,7 +194,7 @@ impl Leaders {
         standing
     }
 
-    fn from_others(&self, key: Key, replicas: &[BrokerId]) -> Standing {
+    fn as_others_tell(&self, key: Key, replicas: &[BrokerId]) -> Standing {
         let mut standing = Standing {
             leader: None,
             leader_epoch: LeaderEpoch::NONE,

@@ -20,8 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use protocol::types::BrokerId;
-use raft::groups::GroupsConfig;
-use raft::peers::{PeerError, Peers};
+use raft::peers::PeerError;
 use storage::data_dir::{DataDir, Identity};
 use storage::error::OpenError;
 use tokio::net::TcpListener;
@@ -274,23 +273,6 @@ impl Start<'_> {
         Ok(Some(inter_node))
     }
 
-    /// What replicates partitions with other nodes.
-    async fn groups(
-        &self,
-        peers: &Peers,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<raft::groups::Groups, StartError> {
-        let clock = Arc::clone(clock);
-        let groups = raft::groups::Groups::start(GroupsConfig {
-            me: peers.me(),
-            peers: peers.clone(),
-            device: Arc::clone(self.data_dir.device()),
-            directory: self.data_dir.path().clone(),
-            clock: Arc::new(move || clock.now()),
-        });
-        Ok(groups.await?)
-    }
-
     /// Starts everything that handlers need.
     async fn broker(
         &self,
@@ -308,7 +290,8 @@ impl Start<'_> {
             Gossip::start(nodes.peers.clone(), Arc::clone(&leaders), Arc::clone(&partitions))
         });
         if let Some(nodes) = &nodes {
-            partitions.set_replication(Arc::new(self.groups(&nodes.peers, &clock).await?));
+            let groups = inter_node::groups(data_dir, &nodes.peers, &clock).await?;
+            partitions.set_replication(Arc::new(groups));
         }
         let cluster = Cluster::start(ClusterParts {
             data_dir: Arc::clone(data_dir),

@@ -270,9 +270,12 @@ const fn key(name: &LogName) -> (TopicId, PartitionId) {
 mod tests {
     use std::time::Duration;
 
+    use protocol::topic::{TopicName, TopicPartition};
+
     use super::*;
     use crate::settings::{BrokerSettings, Values};
     use crate::test_node::{TestNode, batch};
+    use crate::test_replica::Asked;
 
     fn settings() -> TopicSettings {
         let broker = BrokerSettings::new(Values::new()).unwrap();
@@ -311,6 +314,41 @@ mod tests {
         assert!(node.broker.partitions.online().is_empty());
         node.broker.partitions.open(&name, settings());
         assert_eq!(node.produce("t", 0, batch(&["b"])).await.base_offset, 0);
+    }
+
+    #[tokio::test]
+    async fn a_partition_with_several_replicas_is_a_log_and_a_group() {
+        let node = TestNode::among_three().await;
+        node.assign("t", &[&[3, 1, 2]], &[]).await;
+        node.assign("elsewhere", &[&[2, 3]], &[]).await;
+        node.assign("alone", &[&[1]], &[]).await;
+        let brokers = |ids: &[i32]| ids.iter().map(|id| BrokerId::new(*id)).collect::<Vec<_>>();
+        let name = node.partition("t", 0).name.clone();
+        let opened = Asked::Open(group(&name), brokers(&[3, 1, 2]));
+        assert_eq!(*node.replication.asked.lock(), [opened.clone()]);
+        let partitions = &node.broker.partitions;
+        assert_eq!(partitions.online().len(), 2, "nothing of what is elsewhere");
+        assert_eq!(node.partition("t", 0).replica.log().kind(), LogKind::Replicated);
+        assert_eq!(node.partition("alone", 0).replica.log().kind(), LogKind::Direct);
+
+        let controller = node.broker.cluster.controller();
+        let changed = controller.delete_topics(vec![Ok(name.topic_id)]).await;
+        node.broker.cluster.reconciled(changed.index).await.unwrap();
+        let (closed, forgotten) = (Asked::Close(group(&name)), Asked::Forget(group(&name)));
+        assert_eq!(*node.replication.asked.lock(), [opened, closed, forgotten]);
+        assert!(!node.data_dir.path().join("t-0").exists());
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_knows_no_others_has_no_groups() {
+        let node = TestNode::new(&[]).await;
+        let lonely = Arc::new(Partitions::new(node.data_dir.clone(), BrokerId::new(1)));
+        let topic_id = TopicId::new(uuid::Uuid::from_u128(5)).unwrap();
+        let partition = TopicPartition::new(TopicName::new("t").unwrap(), PartitionId::new(0));
+        let name = LogName { partition, topic_id };
+        lonely.open_group(&name, settings(), Vec::new()).await;
+        let found = lonely.get(topic_id, PartitionId::new(0));
+        assert!(matches!(found, Err(LookupError::Offline(why)) if why.contains("replicate")));
     }
 
     #[tokio::test]

@@ -77,24 +77,21 @@ impl Groups {
     }
 
     /// Takes over the groups of a partition that is led here from now on, and gives up those of one
-    /// that is not any more.
-    pub(crate) fn leadership_changed(&self, (topic, partition): Key) {
+    /// that is not any more. The owner, if there is one.
+    pub(crate) fn leadership_changed(&self, (topic, partition): Key) -> Option<Arc<Owner>> {
         let image = self.cluster.image();
-        let Some(offsets) = image.topics.get(OFFSETS_TOPIC).filter(|known| known.id == topic)
-        else {
-            return;
-        };
-        let Ok(partition) = usize::try_from(partition.get()) else { return };
+        let offsets = image.topics.get(OFFSETS_TOPIC).filter(|known| known.id == topic)?;
+        let partition = usize::try_from(partition.get()).ok()?;
         let former = {
-            let owners = self.owners.read();
-            let owner = owners.by_partition.get(partition).and_then(Clone::clone);
-            owner.filter(|owner| owners.topic == Some(topic) && !owner.is_in_office())
+            let mut owners = self.owners.write();
+            let is_this = owners.topic == Some(topic);
+            let owner = owners.by_partition.get_mut(partition).filter(|_| is_this);
+            owner.and_then(|owner| owner.take_if(|owner| !owner.is_in_office()))
         };
         if let Some(former) = former {
             former.resign();
         }
-        // Nobody asks yet: it is an error only for who does.
-        self.owner_of(offsets, partition).ok();
+        self.owner_of(offsets, partition).ok()
     }
 
     /// The partition of `__consumer_offsets` that a group belongs to; `None` before that exists.
@@ -125,18 +122,19 @@ impl Groups {
         self.owners.read().by_partition.iter().flatten().cloned().collect()
     }
 
-    /// Sees to it that groups can be coordinated: creates the topic if it is not there.
+    /// Sees to it that groups can be coordinated: creates the topic if it is not there, and tells
+    /// whether it was.
     ///
     /// # Errors
     /// [`ChangeError`]; the client may ask again.
-    pub(crate) async fn create_topic(&self) -> Result<(), ChangeError> {
+    pub(crate) async fn create_topic(&self) -> Result<bool, ChangeError> {
         let is_there = || self.cluster.image().topics.contains_key(OFFSETS_TOPIC);
         if is_there() {
-            return Ok(());
+            return Ok(true);
         }
         let _alone = self.creating.lock().await;
         if is_there() {
-            return Ok(());
+            return Ok(true);
         }
         let controller = self.cluster.controller();
         let planned = controller.plan_topics(vec![Ok(self.topic_spec()?)]);
@@ -149,7 +147,7 @@ impl Groups {
         }
         self.cluster.reconciled(changed.index).await?;
         self.load();
-        Ok(())
+        Ok(false)
     }
 
     fn topic_spec(&self) -> Result<TopicSpec, ChangeError> {

@@ -6,6 +6,7 @@
 //! a reason to ask again later.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kafka_protocol::messages as m;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
@@ -19,6 +20,7 @@ use crate::authorize::{Operation, Resource, authorize};
 use crate::broker::Broker;
 use crate::context::RequestContext;
 use crate::error_map;
+use crate::groups::coordinator::OFFSETS_TOPIC;
 use crate::groups::owner::Unavailable;
 use crate::reply::{Reply, Work};
 use crate::resolve;
@@ -29,6 +31,8 @@ const BATCHES_SINCE: i16 = 4;
 /// Group, transaction, share group (KIP-932).
 const KEY_TYPES: std::ops::RangeInclusive<i8> = 0..=2;
 const GROUP: i8 = 0;
+/// How long the answer waits for the leaders of a new topic.
+const LEADERS_WITHIN: Duration = Duration::from_secs(3);
 const NO_LEADER: &str = "The coordinator is not known at the moment.";
 const NOT_SERVED: &str = "This broker does not serve transactions and share groups yet.";
 
@@ -44,17 +48,28 @@ pub(crate) fn handle(
     let (broker, context) = (broker.clone(), context.clone());
     Work::later(async move {
         // May be dropped: the topic is then created or not, and the client asks again.
-        let ready = if request.key_type == GROUP {
-            broker.groups.create_topic().await.map_err(|error| {
-                tracing::warn!(%error, "the topic of the groups' state cannot be created");
-                (error_map::change(&error), error.to_string())
-            })
-        } else {
-            Ok(())
-        };
+        let ready = if request.key_type == GROUP { make_ready(&broker).await } else { Ok(()) };
         let answer = Answer { broker: &broker, context: &context, ready };
         Reply::Message(Response::FindCoordinator(answer.to(&request)))
     })
+}
+
+/// Sees to it that the topic of the groups' state is there. When it is new, its leaders are waited for
+/// a little.
+async fn make_ready(broker: &Broker) -> Result<(), Refusal> {
+    match broker.groups.create_topic().await {
+        Ok(was_there) => {
+            if !was_there {
+                let led = broker.leaders.all_led(&broker.cluster, &[OFFSETS_TOPIC]);
+                tokio::time::timeout(LEADERS_WITHIN, led).await.ok();
+            }
+            Ok(())
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the topic of the groups' state cannot be created");
+            Err((error_map::change(&error), error.to_string()))
+        }
+    }
 }
 
 struct Answer<'a> {
@@ -122,12 +137,13 @@ impl Answer<'_> {
         let place = self.broker.groups.place_of(&image, group);
         let leader = place
             .and_then(|(topic, partition)| self.broker.leaders.standing(topic, &partition).leader);
-        let leader = leader.ok_or((ErrorCode::CoordinatorNotAvailable, NO_LEADER.to_owned()))?;
+        let nobody = || (ErrorCode::CoordinatorNotAvailable, NO_LEADER.to_owned());
+        let leader = leader.ok_or_else(nobody)?;
         if leader == self.broker.broker_id
             && let Err(Unavailable::NotHere) = self.broker.groups.owner(group)
         {
             // Given up, or not open yet.
-            return Err((ErrorCode::CoordinatorNotAvailable, NO_LEADER.to_owned()));
+            return Err(nobody());
         }
         let endpoint = resolve::endpoint(&image, leader, &self.context.listener);
         let endpoint = endpoint.ok_or_else(|| {
