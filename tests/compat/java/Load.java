@@ -1,4 +1,6 @@
 import java.io.BufferedOutputStream;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -27,7 +29,10 @@ public final class Load {
     Thread end = new Thread(Load::readToEnd);
     end.setDaemon(true);
     end.start();
-    PrintStream out = new PrintStream(new BufferedOutputStream(System.out, 1 << 16), false);
+    // What the client logs goes elsewhere, or it would get in the middle of a line.
+    FileOutputStream told = new FileOutputStream(FileDescriptor.out);
+    PrintStream out = new PrintStream(new BufferedOutputStream(told, 1 << 16), false);
+    System.setOut(System.err);
     AtomicReference<Exception> failure = new AtomicReference<>();
     Semaphore inFlight = new Semaphore(IN_FLIGHT_MAX);
     try (KafkaProducer<String, String> producer = new KafkaProducer<>(settings(arguments[0]))) {
