@@ -149,7 +149,10 @@ fn follow(shared: &Arc<Shared>, stream: impl Read + Send + 'static) {
             shared.lock().line(&line);
             shared.grown.notify_all();
         }
-        shared.lock().open_streams -= 1;
+        let mut told = shared.lock();
+        // Whoever took what was told left nothing to count down.
+        told.open_streams = told.open_streams.saturating_sub(1);
+        drop(told);
         shared.grown.notify_all();
     });
 }

@@ -18,6 +18,9 @@ async function main() {
   const consumer = kafka.consumer({
     groupId, sessionTimeout: 10_000, heartbeatInterval: 500, maxWaitTimeInMs: 200, retry,
   });
+  consumer.on(consumer.events.CRASH, ({ payload }) => {
+    tell('crashed', payload.error, payload.restart);
+  });
   consumer.on(consumer.events.REBALANCING, () => tell('assigned'));
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
     tell('assigned', ...(payload.memberAssignment[topic] || []).sort((a, b) => a - b));
