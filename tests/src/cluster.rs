@@ -136,11 +136,14 @@ impl Cluster {
         metadata(&self.nodes[at], topic)
     }
 
-    /// Waits until this many nodes vote in the metadata group, as a node that runs sees it.
+    /// Waits until this many nodes vote in the metadata group, and every node that runs knows it: from
+    /// then on any minority of them may be lost.
     pub fn wait_for_voters(&self, count: usize) {
-        eventually(&format!("{count} nodes vote in the metadata group"), || {
-            (self.voters().len() == count).then_some(())
-        });
+        for (at, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.runs()) {
+            eventually(&format!("node {at} knows {count} voters of the metadata group"), || {
+                (metadata_quorum(node).current_voters.len() == count).then_some(())
+            });
+        }
     }
 
     /// Who votes in the metadata group, as a node that runs sees it: id and directory.
@@ -161,7 +164,8 @@ impl Cluster {
     }
 }
 
-fn metadata(node: &Node, topic: Option<&str>) -> MetadataResponse {
+/// What a node tells clients of a topic, or of the cluster alone.
+pub fn metadata(node: &Node, topic: Option<&str>) -> MetadataResponse {
     let named = |name: &str| MetadataRequestTopic::default().with_name(Some(topic_name(name)));
     let request = MetadataRequest::default()
         .with_topics(Some(topic.into_iter().map(named).collect()))

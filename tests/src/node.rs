@@ -277,18 +277,17 @@ impl Drop for Node {
     }
 }
 
-/// The Kafka address and the HTTP address of a banner.
+/// The Kafka address and the HTTP address of a banner. Lines of the log may stand around it.
 fn addresses(banner: &str) -> (SocketAddr, SocketAddr) {
-    let (mut kafka, mut http) = (None, None);
-    for word in banner.split_whitespace() {
-        let word = word.trim_end_matches([',', ';', '.', ')', '/']);
-        match word.strip_prefix("http://") {
-            Some(address) => http = http.or_else(|| address.split('/').next()?.parse().ok()),
-            None => kafka = kafka.or_else(|| word.parse().ok()),
-        }
-    }
+    let line = |name: &str| {
+        let mut words = banner.lines().map(str::split_whitespace);
+        let address =
+            words.find_map(|mut words| (words.next()? == name).then(|| words.next())?)?;
+        let address = address.trim_start_matches("http://").trim_end_matches(['/', ',']);
+        address.parse().ok()
+    };
     let found = "the banner names both addresses";
-    (kafka.expect(found), http.expect(found))
+    (line("kafka").expect(found), line("http").expect(found))
 }
 
 fn wait(child: &mut Child) -> ExitStatus {
@@ -380,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_banner_names_two_addresses() {
-        let banner = "millpond 0.1.0\n  kafka  127.0.0.1:9092\n  http   http://127.0.0.1:8080/\n";
+        let banner = "INFO waiting for 127.0.0.1:1\nmillpond 0.1.0\n  kafka  127.0.0.1:9092\n  http   http://127.0.0.1:8080/\n";
         let (kafka, http) = addresses(banner);
         assert_eq!((kafka.port(), http.port()), (9092, 8080));
     }

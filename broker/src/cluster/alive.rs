@@ -44,4 +44,8 @@ impl Alive {
         let live = healths.iter().filter(|(_, health)| !matches!(health, Health::Down));
         live.map(|(id, _)| *id).collect()
     }
+    /// Tells when the detector has something new.
+    pub(super) fn changes(&self) -> Option<Healths> {
+        self.healths.clone()
+    }
 }

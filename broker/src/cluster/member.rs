@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::types::BrokerId;
-use raft::replicated_state::ReplicatedState;
+use raft::replicated_state::{GroupStart, ReplicatedState, Role};
 use storage::data_dir::DataDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -21,6 +21,7 @@ use super::controller::Controller;
 use super::error::{ChangeError, ClusterStartError};
 use super::formation::{self, Waiting};
 use super::image::{BrokerImage, Image};
+use super::membership;
 use super::nodes::{self, Nodes};
 use super::state_machine::SharedMetadata;
 use super::{ClusterParts, NodeParts};
@@ -74,8 +75,16 @@ impl Start {
         &self,
         state: SharedMetadata,
     ) -> Result<ReplicatedState, ClusterStartError> {
-        let data_dir = Arc::clone(&self.data_dir);
-        Ok(ReplicatedState::start(data_dir, self.broker_id, state).await?)
+        // Who knows others does not found any more, whoever takes part by now.
+        let others = self.remembered.keys().any(|id| *id != self.broker_id);
+        let founds = self.nodes.as_ref().is_none_or(|nodes| nodes.founds && !others);
+        let start = GroupStart {
+            data_dir: Arc::clone(&self.data_dir),
+            broker_id: self.broker_id,
+            peers: self.nodes.as_ref().map(|nodes| nodes.peers.clone()),
+            role: if founds { Role::Found } else { Role::Join },
+        };
+        Ok(ReplicatedState::start(start, state).await?)
     }
 
     /// Returns when the cluster knows this broker, and this broker what the cluster knew then.
@@ -168,7 +177,9 @@ impl Start {
         if let Some(nodes) = &self.nodes {
             let (peers, data_dir) = (nodes.peers.clone(), Arc::clone(&self.data_dir));
             followers.spawn(nodes::follow(images.clone(), peers, data_dir));
-            drop((group, alive));
+            let me = nodes.peers.me();
+            let group = group.clone();
+            followers.spawn(membership::keep(group, me, images.clone(), alive.clone()));
         }
         followers
     }

@@ -10,12 +10,16 @@
 //!   that it was.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::types::BrokerId;
+use raft::replicated_state::{Members, ReplicatedState};
 use raft::types::ReplicaId;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
+use super::alive::Alive;
 use super::image::Image;
 
 /// Voters in a cluster that is large enough.
@@ -23,26 +27,72 @@ const VOTERS: usize = 3;
 /// A restart takes less, and should move nothing.
 const GONE_AFTER: Duration = Duration::from_secs(30);
 
-/// Who takes part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Members {
-    pub(super) voters: BTreeSet<ReplicaId>,
-    pub(super) learners: BTreeSet<ReplicaId>,
+/// The leader looks again at least this often, for time passes without an event.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Keeps the members right as long as this node leads the group. Ends when nobody publishes images
+/// any more; may be dropped anywhere, since the next leader completes what was begun.
+pub(super) async fn keep(
+    group: ReplicatedState,
+    me: ReplicaId,
+    mut images: watch::Receiver<Arc<Image>>,
+    alive: Alive,
+) {
+    let mut leader = group.leader();
+    let mut changes = alive.changes();
+    let mut absences = Absences::default();
+    loop {
+        if leader.borrow_and_update().is_local {
+            let registered = registered(&images.borrow_and_update());
+            let live = alive.all();
+            let gone = absences.note(&registered, &live);
+            let brokers = Brokers { registered, live, gone };
+            if let Some(Members { voters, learners }) = next(&group.members(), &brokers, me) {
+                tracing::info!(?voters, ?learners, "changing who keeps the metadata");
+                if let Err(error) = group.change_members(voters, learners).await {
+                    tracing::warn!(%error, "who keeps the metadata is not as it should be yet");
+                }
+            }
+            // Looked at again also after a change: it may have been one of several.
+            let events = async {
+                tokio::select! {
+                    changed = images.changed() => changed.is_ok(),
+                    _ = leader.changed() => true,
+                    () = alive_changed(&mut changes) => true,
+                }
+            };
+            if !timeout(LOOK_EVERY, events).await.unwrap_or(true) {
+                return;
+            }
+        } else {
+            absences = Absences::default();
+            if leader.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn alive_changed(changes: &mut Option<super::alive::Healths>) {
+    match changes {
+        Some(changes) => drop(changes.changed().await),
+        None => std::future::pending().await,
+    }
 }
 
 /// What the leader knows of the brokers.
 #[derive(Debug)]
-pub(super) struct Brokers {
+struct Brokers {
     /// Every broker that other nodes can reach, as it registered last.
-    pub(super) registered: BTreeSet<ReplicaId>,
+    registered: BTreeSet<ReplicaId>,
     /// Who lives.
-    pub(super) live: BTreeSet<BrokerId>,
+    live: BTreeSet<BrokerId>,
     /// Who has been down for long.
-    pub(super) gone: BTreeSet<BrokerId>,
+    gone: BTreeSet<BrokerId>,
 }
 
 /// Who registered, as replicas of the metadata group.
-pub(super) fn registered(image: &Image) -> BTreeSet<ReplicaId> {
+fn registered(image: &Image) -> BTreeSet<ReplicaId> {
     let nodes = image.brokers.iter().filter_map(|(broker_id, broker)| {
         let directory_id = broker.node.as_ref()?.directory_id;
         Some(ReplicaId { broker_id: *broker_id, directory_id })
@@ -51,7 +101,7 @@ pub(super) fn registered(image: &Image) -> BTreeSet<ReplicaId> {
 }
 
 /// Who should take part after `now`; `None` if that is who does. `leader` is one of the voters.
-pub(super) fn next(now: &Members, brokers: &Brokers, leader: ReplicaId) -> Option<Members> {
+fn next(now: &Members, brokers: &Brokers, leader: ReplicaId) -> Option<Members> {
     let Brokers { registered, live, gone } = brokers;
     let lives = |replica: &&ReplicaId| live.contains(&replica.broker_id);
     let is_ready = |replica: &&ReplicaId| now.learners.contains(replica) && lives(replica);
@@ -80,11 +130,11 @@ pub(super) fn next(now: &Members, brokers: &Brokers, leader: ReplicaId) -> Optio
 
 /// Since when each broker is down.
 #[derive(Debug, Default)]
-pub(super) struct Absences(BTreeMap<BrokerId, Instant>);
+struct Absences(BTreeMap<BrokerId, Instant>);
 
 impl Absences {
     /// Looks at who lives now; returns those of `registered` that have been down for long.
-    pub(super) fn note(
+    fn note(
         &mut self,
         registered: &BTreeSet<ReplicaId>,
         live: &BTreeSet<BrokerId>,

@@ -26,6 +26,18 @@ pub(crate) struct HostPort {
     pub(crate) port: u16,
 }
 
+/// A host has no more characters: names in the DNS are not longer.
+const HOST_CHARACTERS_MAX: usize = 255;
+
+impl HostPort {
+    /// Whether somebody could connect there, as far as its form tells.
+    pub(crate) fn is_plausible(&self) -> bool {
+        let host = &self.host;
+        let is_name = !host.is_empty() && host.len() <= HOST_CHARACTERS_MAX;
+        is_name && host.chars().all(|c| c.is_ascii_graphic()) && self.port != 0
+    }
+}
+
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
@@ -99,10 +111,10 @@ fn join(layers: &Layers) -> Result<Vec<HostPort>, ConfigError> {
             continue;
         }
         let Endpoint { host, port, .. } = endpoint(layers, "join", text)?;
-        if host.is_empty() || port == 0 {
+        let address = HostPort { host, port };
+        if !address.is_plausible() {
             return Err(layers.invalid("join", "must be addresses that can be connected to"));
         }
-        let address = HostPort { host, port };
         if !join.contains(&address) {
             join.push(address);
         }
@@ -120,8 +132,11 @@ fn advertised(layers: &Layers) -> Result<Option<Endpoint>, ConfigError> {
         return Ok(None);
     }
     let endpoint = endpoint(layers, name, &text)?;
-    let host = &endpoint.host;
-    if host.is_empty() || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
+    let Endpoint { host, port, .. } = endpoint.clone();
+    // Port 0 is the one that it listens on.
+    let address = HostPort { host, port: port.max(1) };
+    let is_any = address.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+    if is_any || !address.is_plausible() {
         return Err(layers.invalid(name, "must be an address that other nodes can connect to"));
     }
     Ok(Some(endpoint))

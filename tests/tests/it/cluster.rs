@@ -3,21 +3,26 @@
 use harness::calls::topic_name;
 use harness::cluster::Cluster;
 use harness::codes;
-use harness::deadline::eventually;
+use harness::deadline::{eventually, now_ms};
 use harness::node::{Node, command, run_to_exit};
-use harness::program::Running;
+use harness::program::{Running, run};
 use harness::target::unique_topic;
 use harness::wire::Connection;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::{CreateTopicsRequest, DescribeClusterRequest, MetadataRequest};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
+/// Times that random nodes are killed.
+const ROUNDS_OF_KILLS: usize = 12;
 /// The exit code for a configuration that is not accepted.
 const CONFIG: i32 = 3;
 
@@ -56,6 +61,62 @@ fn nodes_that_start_at_once_form_one_cluster() {
         let founders = (0..count).filter(|at| cluster.node(*at).log().contains("founds a cluster"));
         assert_eq!(founders.collect::<Vec<_>>(), [0], "the lowest id founds");
     }
+}
+
+/// A node that is killed while the cluster forms does not split it, whichever it is and whenever.
+#[test]
+fn a_crash_while_a_cluster_forms_does_not_split_it() {
+    let moments = [
+        (0, "founds a cluster"),
+        (0, "changing who keeps the metadata"),
+        (1, "joins a cluster"),
+        (1, "ready in"),
+    ];
+    for (victim, moment) in moments {
+        let mut cluster = Cluster::begin_with(3, &[]);
+        cluster.node(victim).wait_for_log(moment);
+        cluster.kill(victim);
+        cluster.node_mut(victim).begin_again();
+        cluster.wait_until_ready();
+        assert_eq!(cluster_ids(&cluster).len(), 1, "node {victim} was killed at {moment:?}");
+        cluster.wait_for_voters(3);
+    }
+}
+
+/// Random nodes are killed, up to all of them at once; what was acknowledged is known to all in the
+/// end.
+#[test]
+fn no_acknowledged_topic_is_lost_to_kills() {
+    let seed = now_ms().unsigned_abs();
+    show_seed(seed);
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut cluster = Cluster::start(3);
+    cluster.wait_for_voters(3);
+    let mut acknowledged = Vec::new();
+    for _ in 0..ROUNDS_OF_KILLS {
+        let through = rng.random_range(0..3);
+        for _ in 0..rng.random_range(0..4) {
+            let topic = unique_topic("kills");
+            let code = create(&mut cluster.connect(through), &topic, 1);
+            acknowledged.extend((code == codes::NONE).then_some(topic));
+        }
+        let killed: Vec<usize> = (0..3).filter(|_| rng.random_bool(0.5)).collect();
+        killed.iter().for_each(|at| cluster.kill(*at));
+        killed.iter().for_each(|at| cluster.node_mut(*at).begin_again());
+        cluster.wait_until_ready();
+    }
+    assert_eq!(cluster_ids(&cluster).len(), 1);
+    acknowledged.iter().for_each(|topic| assert_known_everywhere(&cluster, topic));
+    let topic = unique_topic("kills");
+    eventually("the cluster goes on", || {
+        let code = create(&mut cluster.connect(rng.random_range(0..3)), &topic, 1);
+        [codes::NONE, codes::TOPIC_ALREADY_EXISTS].contains(&code).then_some(())
+    });
+}
+
+#[expect(clippy::print_stdout, reason = "the seed of a failed test is needed to repeat it")]
+fn show_seed(seed: u64) {
+    println!("seed {seed}");
 }
 
 #[test]
@@ -206,6 +267,47 @@ fn two_clusters_cannot_be_joined_at_once() {
     }
 }
 
+/// A node whose data is of a version that knew no clusters takes others in, and starts again as one of
+/// several.
+#[test]
+fn an_old_node_becomes_the_first_of_several() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/v1");
+    let variants = fs::read_dir(&fixture).unwrap().map(|entry| entry.unwrap().path());
+    let variant = variants.filter(|path| path.is_dir()).min().expect("a fixture");
+    let copy = TempDir::new().unwrap();
+    run(Command::new("cp").arg("-r").arg(variant.join("data")).arg(copy.path()));
+    let expected = fs::read_to_string(variant.join("expected.txt")).unwrap();
+    let log = expected.lines().find_map(|line| line.strip_prefix("log ")?.split(' ').next());
+    let topic = log.expect("a log");
+    let mut old = Node::start_in(&copy.path().join("data"), &["--inter-node-listener=127.0.0.1:0"]);
+    let address = inter_node(&old);
+    let join = format!("--join={address}");
+    let id = harness::cluster::metadata(&old, None).brokers[0].node_id.0;
+    let mut others: Vec<_> = [id + 1, id + 2]
+        .map(|id| format!("--node-id={id}"))
+        .map(|id| Node::start_with(&[&id, "--inter-node-listener=127.0.0.1:0", &join]))
+        .into();
+    let knows = |node: &Node| {
+        let answer = harness::cluster::metadata(node, Some(topic));
+        (answer.brokers.len() == 3 && answer.topics[0].error_code == codes::NONE).then_some(())
+    };
+    for other in &others {
+        eventually("the others know its topics", || knows(other));
+    }
+    old.kill();
+    old.set_arguments(&[&format!("--inter-node-listener={address}")]);
+    old.start_again();
+    eventually("it knows the others", || knows(&old));
+    others.iter_mut().for_each(|other| assert!(other.stop().success()));
+}
+
+/// Where a node that runs listens for others.
+fn inter_node(node: &Node) -> SocketAddr {
+    let log = node.log();
+    let line = log.lines().find_map(|line| line.trim().strip_prefix("nodes"));
+    line.expect("the banner names it").trim().parse().expect("an address")
+}
+
 /// Who finds nobody says for whom it waits, and how it can be told from a node that is dead.
 #[test]
 fn a_node_that_waits_says_for_whom() {
@@ -216,6 +318,49 @@ fn a_node_that_waits_says_for_whom() {
     assert!(log.contains(&missing), "{log}");
     cluster.node_mut(1).begin_again();
     cluster.wait_until_ready();
+}
+
+/// A node with another secret hears nothing, and says why; with the right one it is taken in.
+#[test]
+fn nodes_share_a_secret() {
+    let dir = TempDir::new().unwrap();
+    let secret = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        format!("--cluster-secret-file={}", path.display())
+    };
+    let (right, wrong) =
+        (secret("right", "sixteen letters!\n"), secret("wrong", "sixteen Letters!"));
+    let cluster = Cluster::start_with(1, &[&right]);
+    let join = format!("--join={}", cluster.inter_node(0));
+    let any = "--inter-node-listener=127.0.0.1:0";
+    for other in [&[&*wrong][..], &[]] {
+        let arguments = [&["--node-id=2", any, &join], other].concat();
+        let stranger = Node::begin_with(&arguments);
+        let log = stranger.wait_for_log("waiting for");
+        assert!(log.contains("secret"), "{log}");
+        assert!(!log.contains("etters!"), "{log}");
+    }
+    let friend = Node::start_with(&["--node-id=2", any, &join, &right]);
+    assert!(!friend.log().contains("etters!"));
+    eventually("both are known", || (cluster.metadata(0, None).brokers.len() == 2).then_some(()));
+}
+
+/// A leader that hangs loses the metadata; when it goes on, it follows.
+#[test]
+fn a_metadata_leader_that_hangs_is_replaced() {
+    let cluster = Cluster::start(3);
+    cluster.wait_for_voters(3);
+    let leader = cluster.metadata_leader();
+    cluster.pause(leader);
+    let topic = unique_topic("cluster");
+    eventually("a topic is created", || {
+        let code = create(&mut cluster.connect((leader + 1) % 3), &topic, 1);
+        [codes::NONE, codes::TOPIC_ALREADY_EXISTS].contains(&code).then_some(())
+    });
+    cluster.resume(leader);
+    cluster.wait_until_all_are_known();
+    assert_known_everywhere(&cluster, &topic);
 }
 
 #[test]

@@ -15,13 +15,17 @@ use protocol::types::BrokerId;
 use raft::peers::{Caller, Message, PeerAddress, Peers, Service, ServiceId};
 use raft::replica::SeamFuture;
 use raft::types::ReplicaId;
+use tokio::time::timeout;
 
 use super::message::{Answer, Ask};
 use crate::cluster::command::Command;
 use crate::cluster::controller::Controller;
 use crate::cluster::image::{BrokerImage, NodeImage};
 use crate::cluster::nodes;
+use crate::config::HostPort;
 
+/// How long the metadata group may take: less than who asks waits.
+const PROPOSE_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a node may take to say that it is still there when another one comes with its id.
 const STILL_THERE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -118,8 +122,12 @@ impl Service for Reception {
 impl Member {
     async fn register(&self, from: ReplicaId, broker: BrokerId, image: BrokerImage) -> Answer {
         let node = image.node.as_ref().filter(|node| node.directory_id == from.directory_id);
-        if broker != from.broker_id || node.is_none() {
+        let Some(node) = node.filter(|_| broker == from.broker_id) else {
             return Answer::Refused(format!("{from} may register itself only"));
+        };
+        let address = HostPort { host: node.host.clone(), port: node.port };
+        if !address.is_plausible() {
+            return Answer::Refused(format!("nobody can connect to {address}"));
         }
         let known = self.controller.image().brokers.get(&broker).cloned();
         let before = known.and_then(|known| known.node);
@@ -131,9 +139,11 @@ impl Member {
                 "another node with the id {broker} is running: give each its own --node-id"
             ));
         }
-        match self.controller.propose(Command::RegisterBroker { broker, image }).await {
-            Ok(outcome) => Answer::Registered(outcome.index),
-            Err(error) => Answer::Later(error.to_string()),
+        let registering = self.controller.propose(Command::RegisterBroker { broker, image });
+        match timeout(PROPOSE_TIMEOUT, registering).await {
+            Ok(Ok(outcome)) => Answer::Registered(outcome.index),
+            Ok(Err(error)) => Answer::Later(error.to_string()),
+            Err(_elapsed) => Answer::Later("no answer of the metadata group".to_owned()),
         }
     }
     /// Whether a node still answers where it was, on the same disk.
