@@ -61,6 +61,8 @@ type PartitionGroup = Raft<PartitionRaft, StateMachine>;
 
 /// A follower that lacks no more entries than these is within reach of the end.
 const IN_SYNC_LAG_MAX: u64 = 4096;
+/// One that is to take over lacks no more than these.
+const HAND_OVER_LAG_MAX: u64 = 64;
 /// Deleting records and retention give up waiting after this.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -199,16 +201,19 @@ impl Group {
     }
 
     /// Makes this replica free to vote although it heard of the leader a moment ago, and deaf to
-    /// that leader. Returns the last entry of its log.
+    /// that leader, if that is on broker `gone`. Returns the last entry of its log.
     pub(crate) async fn lift_lease(&self, gone: BrokerId, until: Instant) -> Option<LogId> {
-        *self.fence.lock() = Some(Fence { broker: gone, until });
         let read =
             self.raft.with_raft_state(|state| (*state.vote_ref(), state.log_ids.last().copied()));
         let (vote, last) = read.await.ok()?;
-        // With another node's id it lifts the lease and does nothing else; it must be our own vote.
-        let other = ReplicaId { broker_id: gone, ..ReplicaId::default() };
-        let request = TransferLeaderRequest::new(vote, other, None);
-        self.raft.handle_transfer_leader(request).await.ok()?.ok()?;
+        let leader = vote.leader_id.voted_for;
+        // Another may lead by now. A lease that is lifted stays so for as long as its leader leads.
+        if vote.committed && leader.broker_id == gone {
+            *self.fence.lock() = Some(Fence { broker: gone, until });
+            // With another node's id it lifts the lease of this very vote and does nothing else.
+            let request = TransferLeaderRequest::new(vote, leader, None);
+            self.raft.handle_transfer_leader(request).await.ok()?.ok()?;
+        }
         last
     }
 
@@ -256,7 +261,16 @@ impl Group {
         }
     }
 
-    /// Asks Raft to make another voter the leader. Does not wait for it.
+    /// Whether a follower lacks so little that it may be asked to lead: until it has all, nobody leads.
+    pub(crate) fn has_caught_up(&self, follower: ReplicaId) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let matched = metrics.replication.as_ref().and_then(|all| all.get(&follower).copied());
+        let last = metrics.last_log_index.unwrap_or_default();
+        matched.flatten().is_some_and(|id| id.index() + HAND_OVER_LAG_MAX >= last)
+    }
+
+    /// Asks Raft to make another voter the leader, and to take no records until it is. Does not wait.
     pub(crate) async fn hand_over(&self, to: ReplicaId) {
         drop(self.raft.trigger().transfer_leader(to).await);
     }
@@ -439,14 +453,14 @@ impl Replica for Arc<Group> {
             if to <= log_start_offset {
                 return Ok(log_start_offset);
             }
-            let trimmed = self.to_its_end(Arc::clone(self).trim(to)).await;
+            let trimmed = self.to_its_end(Self::clone(self).trim(to)).await;
             trimmed.unwrap_or_else(|| Err(DeleteRecordsError::NotLeader(self.leadership_now())))
         })
     }
 
     fn apply_retention(&self, now: Timestamp) -> SeamFuture<'_, Result<u64, ReadError>> {
         Box::pin(async move {
-            let evicted = self.to_its_end(Arc::clone(self).evict(now)).await;
+            let evicted = self.to_its_end(Self::clone(self).evict(now)).await;
             evicted.unwrap_or(Ok(0))
         })
     }

@@ -11,7 +11,6 @@ mod takeover;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -46,6 +45,8 @@ const CAMPAIGNS_MAX: u32 = 60;
 const CAMPAIGN_STAGGER: Duration = Duration::from_millis(1200);
 /// How long a transfer of leadership is waited for.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often it is looked whether the next leader has all records.
+const CATCH_UP_LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long the hand-over of all leaderships may take.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -263,10 +264,19 @@ impl Groups {
         let voter = group.voters().iter().copied().find(|voter| voter.broker_id == to);
         let voter = voter.ok_or(TransferError::NotAVoter(id, to))?;
         let mut leadership = group.watch_leadership();
-        let handing = tokio::spawn(async move { group.hand_over(voter).await });
+        if leadership.borrow().leader == Some(to) {
+            return Ok(());
+        }
+        let handing = tokio::spawn(async move {
+            while !group.has_caught_up(voter) {
+                tokio::time::sleep(CATCH_UP_LOOK_EVERY).await;
+            }
+            group.hand_over(voter).await;
+        });
         let took_over = leadership.wait_for(|now| now.leader == Some(to));
         let outcome = tokio::time::timeout(TRANSFER_TIMEOUT, took_over).await;
-        drop(handing);
+        // It has handed over, or waits for somebody who does not catch up.
+        handing.abort();
         if matches!(outcome, Ok(Ok(_))) { Ok(()) } else { Err(TransferError::TimedOut(id, to)) }
     }
 
@@ -474,19 +484,13 @@ impl Service for Answers {
 }
 
 impl Inner {
-    fn answer(
-        self: Arc<Self>,
-        from: &Caller,
-        request: Bytes,
-    ) -> impl Future<Output = Result<Message, String>> {
-        async move {
-            let (to, request) = decode_request(self.me.broker_id, request)?;
-            if to.replica != self.me {
-                return Err(format!("this is {}, and not {}", self.me, to.replica));
-            }
-            let group = self.group(to.group);
-            let group = group.ok_or_else(|| format!("{} is not open here", to.group))?;
-            group.answer(from, request).await
+    async fn answer(&self, from: &Caller, request: Bytes) -> Result<Message, String> {
+        let (to, request) = decode_request(self.me.broker_id, request)?;
+        if to.replica != self.me {
+            return Err(format!("this is {}, and not {}", self.me, to.replica));
         }
+        let group = self.group(to.group);
+        let group = group.ok_or_else(|| format!("{} is not open here", to.group))?;
+        group.answer(from, request).await
     }
 }

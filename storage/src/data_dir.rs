@@ -284,14 +284,14 @@ impl DataDir {
         let mut claim = self.claim(&name.partition)?;
         let directory = self.path.join(name.partition.to_string());
         if let Some(open) = &claim.open {
-            refuse_other_topic(name, open.topic_id, &directory)?;
-            assert_eq!(open.log.kind(), kind, "all who open a log agree what it is");
+            log_directory::refuse_other_topic(name, open.topic_id, &directory)?;
+            log_directory::refuse_other_kind(open.log.kind(), kind, &directory)?;
             return Ok(Arc::clone(&open.log));
         }
         let device = &*self.environment.device;
         let (checkpoint, stop) = match log_directory::read_topic_id(device, &directory)? {
             Some(found) => {
-                refuse_other_topic(name, found, &directory)?;
+                log_directory::refuse_other_topic(name, found, &directory)?;
                 let left = self.logs.states().left_by_last_user(&name.partition);
                 if left.0.is_none() {
                     log_directory::complete(device, &self.path, name)?;
@@ -325,12 +325,12 @@ impl DataDir {
         let directory = self.path.join(name.partition.to_string());
         let delay = match claim.open.as_ref() {
             Some(open) => {
-                refuse_other_topic(name, open.topic_id, &directory)?;
+                log_directory::refuse_other_topic(name, open.topic_id, &directory)?;
                 open.file_delete_delay
             }
             None => {
                 if let Some(found) = log_directory::read_topic_id(device, &directory)? {
-                    refuse_other_topic(name, found, &directory)?;
+                    log_directory::refuse_other_topic(name, found, &directory)?;
                 }
                 Duration::ZERO
             }
@@ -490,16 +490,4 @@ fn list(device: &dyn Device, path: &Path) -> Result<Vec<DirectoryEntry>, OpenErr
 fn log_partitions(entries: &[DirectoryEntry]) -> impl Iterator<Item = TopicPartition> {
     let directories = entries.iter().filter(|entry| entry.is_directory);
     directories.filter_map(|entry| log_directory::parse(&entry.name))
-}
-
-/// A topic that was deleted and made anew has another id; its old log must not be taken for it.
-fn refuse_other_topic(name: &LogName, found: TopicId, directory: &Path) -> Result<(), OpenError> {
-    if found == name.topic_id {
-        return Ok(());
-    }
-    Err(OpenError::Corrupt {
-        path: directory.to_owned(),
-        position: 0,
-        what: format!("it belongs to topic id {found}, not to {}", name.topic_id),
-    })
 }

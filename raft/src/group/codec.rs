@@ -138,12 +138,11 @@ fn get_append(mut bytes: Bytes) -> Result<AppendRequest, CodecError> {
     let prev_log_id = get_optional_log_id(&mut bytes)?;
     let leader_commit = get_optional_log_id(&mut bytes)?;
     let count = usize::try_from(bytes.try_get_u32()?).unwrap_or(usize::MAX);
-    let mut index = prev_log_id.map_or(0, |id| id.index() + 1);
+    let first = prev_log_id.map_or(0, |id| id.index().saturating_add(1));
     // A lying count allocates no more than the frame could hold.
     let mut entries = Vec::with_capacity(count.min(bytes.len() / HEADER_BYTES));
-    for _ in 0..count {
+    for index in (first..).take(count) {
         entries.push(get_entry(&mut bytes, index)?);
-        index += 1;
     }
     Ok(AppendRequest { vote, prev_log_id, entries, leader_commit })
 }

@@ -15,8 +15,7 @@
 use std::io;
 
 use bytes::{Buf, BufMut, Bytes};
-use protocol::batch::{Attributes, BatchHeader, Codec};
-use protocol::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use protocol::types::{LeaderEpoch, Offset};
 use storage::log::entries::EntryBatch;
 
 use super::types::Payload;
@@ -47,21 +46,7 @@ pub(crate) fn encode(
         Payload::Void => body.put_u8(VOID),
         Payload::Staged(_) | Payload::Batch(_) | Payload::Records => return None,
     }
-    let header = BatchHeader {
-        base_offset,
-        length: 0,
-        leader_epoch,
-        crc: 0,
-        attributes: Attributes::new(Codec::None).with_control(),
-        last_offset_delta: -1,
-        base_timestamp: Timestamp::NONE,
-        max_timestamp: Timestamp::NONE,
-        producer_id: ProducerId::NONE,
-        producer_epoch: ProducerEpoch::NONE,
-        base_sequence: Sequence::NONE,
-        record_count: 0,
-    };
-    Some(EntryBatch { header: header.sealed(&body), body: body.into() })
+    Some(EntryBatch::raft_only(base_offset, leader_epoch, body.into()))
 }
 
 /// What an entry without records holds, from the bytes behind its header.

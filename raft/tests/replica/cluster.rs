@@ -174,7 +174,7 @@ impl Cluster {
         self.nodes[node].running.as_ref().unwrap().groups.clone()
     }
 
-    fn running(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn running(&self) -> impl Iterator<Item = usize> {
         (0..self.nodes.len()).filter(|node| self.nodes[*node].running.is_some())
     }
 

@@ -1,6 +1,8 @@
 //! Every implementation of the `Replica` seam, held to its contract by one suite.
 
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod conformance;

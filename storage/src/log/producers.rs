@@ -69,6 +69,13 @@ impl Log {
         }
     }
 
+    /// As [`Log::snapshot_producers`], in any case.
+    #[cfg(test)]
+    pub(super) fn snapshot_producers_now(&self) {
+        let mut writer = self.writer.lock();
+        self.try_snapshot(&mut writer);
+    }
+
     /// The flusher's own look: bounds the replay also at a high rate.
     pub(super) fn snapshot_if_much_was_written(&self, writer: &mut Writer) {
         if self.state.lock().bytes_since_snapshot >= SNAPSHOT_BYTES_MAX {
@@ -134,8 +141,8 @@ impl Log {
         let excess = writer.snapshots.len().saturating_sub(SNAPSHOTS_MAX);
         let bases: Vec<Offset> = {
             let state = self.state.lock();
-            let segments = state.segments.iter().filter(|_| state.entries.is_some());
-            segments.map(|segment| segment.base_offset()).collect()
+            let segments = if state.entries.is_some() { state.all_segments() } else { Vec::new() };
+            segments.iter().map(|segment| segment.base_offset()).collect()
         };
         let is_kept = |offset: &Offset| bases.binary_search(offset).is_ok();
         let newest = writer.snapshots.split_off(excess);

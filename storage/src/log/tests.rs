@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use protocol::batch::{Attributes, Codec};
 use protocol::topic::{TopicId, TopicName, TopicPartition};
-use protocol::types::{PartitionId, ProducerEpoch, ProducerId, Sequence};
+use protocol::types::{LogIndex, PartitionId, ProducerEpoch, ProducerId, Sequence};
 use uuid::Uuid;
 
 use super::entries::LogKind;
 use super::*;
+use crate::config::SyncPolicy;
 use crate::data_dir::LogName;
 use crate::device::Device;
 use crate::device::os::OsDevice;
@@ -26,6 +27,8 @@ use crate::space::SpaceGuard;
 use crate::tail_cache::TailCache;
 
 mod crash;
+mod entries;
+mod entries_crash;
 
 const NOW: Timestamp = Timestamp::new(1_700_000_000_000);
 

@@ -3,13 +3,15 @@
 use harness::calls::topic_name;
 use harness::cluster::Cluster;
 use harness::codes;
-use harness::deadline::eventually;
+use harness::deadline::{eventually, now_ms};
 use harness::node::{Node, command, run_to_exit};
 use harness::program::{Running, run};
 use harness::target::unique_topic;
 use harness::wire::Connection;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::{CreateTopicsRequest, DescribeClusterRequest, MetadataRequest};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -19,6 +21,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
+/// Times that random nodes are killed.
+const ROUNDS_OF_KILLS: usize = 12;
 /// The exit code for a configuration that is not accepted.
 const CONFIG: i32 = 3;
 
@@ -57,6 +61,62 @@ fn nodes_that_start_at_once_form_one_cluster() {
         let founders = (0..count).filter(|at| cluster.node(*at).log().contains("founds a cluster"));
         assert_eq!(founders.collect::<Vec<_>>(), [0], "the lowest id founds");
     }
+}
+
+/// A node that is killed while the cluster forms does not split it, whichever it is and whenever.
+#[test]
+fn a_crash_while_a_cluster_forms_does_not_split_it() {
+    let moments = [
+        (0, "founds a cluster"),
+        (0, "changing who keeps the metadata"),
+        (1, "joins a cluster"),
+        (1, "ready in"),
+    ];
+    for (victim, moment) in moments {
+        let mut cluster = Cluster::begin_with(3, &[]);
+        cluster.node(victim).wait_for_log(moment);
+        cluster.kill(victim);
+        cluster.node_mut(victim).begin_again();
+        cluster.wait_until_ready();
+        assert_eq!(cluster_ids(&cluster).len(), 1, "node {victim} was killed at {moment:?}");
+        cluster.wait_for_voters(3);
+    }
+}
+
+/// Random nodes are killed, up to all of them at once; what was acknowledged is known to all in the
+/// end.
+#[test]
+fn no_acknowledged_topic_is_lost_to_kills() {
+    let seed = now_ms().unsigned_abs();
+    show_seed(seed);
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut cluster = Cluster::start(3);
+    cluster.wait_for_voters(3);
+    let mut acknowledged = Vec::new();
+    for _ in 0..ROUNDS_OF_KILLS {
+        let through = rng.random_range(0..3);
+        for _ in 0..rng.random_range(0..4) {
+            let topic = unique_topic("kills");
+            let code = create(&mut cluster.connect(through), &topic, 1);
+            acknowledged.extend((code == codes::NONE).then_some(topic));
+        }
+        let killed: Vec<usize> = (0..3).filter(|_| rng.random_bool(0.5)).collect();
+        killed.iter().for_each(|at| cluster.kill(*at));
+        killed.iter().for_each(|at| cluster.node_mut(*at).begin_again());
+        cluster.wait_until_ready();
+    }
+    assert_eq!(cluster_ids(&cluster).len(), 1);
+    acknowledged.iter().for_each(|topic| assert_known_everywhere(&cluster, topic));
+    let topic = unique_topic("kills");
+    eventually("the cluster goes on", || {
+        let code = create(&mut cluster.connect(rng.random_range(0..3)), &topic, 1);
+        [codes::NONE, codes::TOPIC_ALREADY_EXISTS].contains(&code).then_some(())
+    });
+}
+
+#[expect(clippy::print_stdout, reason = "the seed of a failed test is needed to repeat it")]
+fn show_seed(seed: u64) {
+    println!("seed {seed}");
 }
 
 #[test]

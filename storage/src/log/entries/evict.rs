@@ -74,7 +74,7 @@ impl EvictionState {
         Some(Self { at: EntryId { index, leader_epoch }, next_offset, producers })
     }
 
-    pub(super) const fn producers(&self) -> &Producers {
+    pub(in crate::log) const fn producers(&self) -> &Producers {
         &self.producers
     }
 
@@ -122,12 +122,16 @@ impl Log {
     /// # Errors
     /// [`ReadError::EntryOutOfRange`], [`ReadError::Failed`] or [`ReadError::Closed`].
     pub fn eviction_state(&self, at: LogIndex) -> Result<EvictionState, ReadError> {
-        let snapshots = self.writer.lock().snapshots.clone();
-        let (bounds, written_end) = {
+        let writer = self.writer.lock();
+        let (bounds, written_end, has_leaving) = {
             let state = self.state.lock();
             state.check_open()?;
-            (state.entries().bounds, state.entries().written_end)
+            let entries = state.entries();
+            (entries.bounds, entries.written_end, !entries.leaving.is_empty())
         };
+        let snapshots = writer.snapshots.clone();
+        // Segments that are about to go stay until this is done.
+        let _writer = has_leaving.then_some(writer);
         let is_purged = bounds.purged.is_some_and(|purged| purged.index == at);
         if !is_purged && (at < bounds.first() || at >= written_end) {
             let (first, end) = (bounds.first(), written_end);
@@ -176,9 +180,6 @@ impl Log {
         pointers.recovery_point = pointers.recovery_point.max(next_offset);
         pointers.log_start_offset = pointers.log_start_offset.max(next_offset);
         state.validate();
-        let log_start_offset = state.pointers.log_start_offset;
-        let changed = state.leader_epochs.truncate_start(log_start_offset);
-        state.epochs_changed |= changed;
         Ok(())
     }
 
@@ -188,17 +189,16 @@ impl Log {
         writer: &mut Writer,
         now: Timestamp,
     ) -> Result<u64, ReadError> {
-        let (leaving, purged, segments, delay) = {
+        let (leaving, purged, all, delay) = {
             let state = self.state.lock();
             let Some(entries) = &state.entries else { return Ok(0) };
             let Some(purged) = entries.purged().filter(|_| !entries.leaving.is_empty()) else {
                 return Ok(0);
             };
             let delay = state.config.file_delete_delay;
-            (entries.leaving.clone(), purged, state.segments.clone(), delay)
+            (entries.leaving.clone(), purged, state.all_segments(), delay)
         };
         let mut removed = || -> Result<DeletionOrder, OpenError> {
-            let all: Vec<_> = leaving.iter().chain(&segments).cloned().collect();
             self.keep_producers(writer, &all, purged.next_offset)?;
             match save_start(&self.env, &self.directory, Some(purged)) {
                 Ok(()) => Ok(DeletionOrder::Any),
@@ -211,7 +211,12 @@ impl Log {
         };
         let order = removed().map_err(|error| self.read_error(error))?;
         self.doom_segments(writer, &leaving, later(now, delay), order)?;
-        self.state.lock().entries_mut().leaving.drain(..leaving.len());
+        {
+            let mut state = self.state.lock();
+            state.entries_mut().leaving.drain(..leaving.len());
+            let changed = state.leader_epochs.truncate_start(purged.next_offset);
+            state.epochs_changed |= changed;
+        }
         if let Err(error) = self.drop_snapshots(writer) {
             tracing::debug!(log = %self.name, %error, "old producer snapshots stay");
         }

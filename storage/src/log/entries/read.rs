@@ -9,6 +9,7 @@ use protocol::types::{LeaderEpoch, LogIndex, Offset};
 use super::EntryBatch;
 use super::tracker::behind;
 use crate::device::{DeviceFile, OpenMode};
+use crate::entry_index::EntryRow;
 use crate::error::ReadError;
 use crate::log::Log;
 use crate::log::read::failure_of;
@@ -20,6 +21,9 @@ use crate::tail_cache::tail::Chunk;
 
 /// Bytes that one read takes from a file at once, unless a single entry is larger.
 const FILE_READ_BYTES_MAX: usize = 8 << 20;
+
+/// How often an index is loaded that others make go away again.
+const LOADS_MAX: u32 = 3;
 
 /// Which entries somebody wants, and how much of them.
 #[derive(Debug, Clone, Copy)]
@@ -188,7 +192,12 @@ impl Log {
         look: impl FnOnce(&dyn DeviceFile) -> Result<T, ScanError>,
     ) -> Result<T, ReadError> {
         let segment = &range.segment;
-        segment.load(&self.env).map_err(|error| self.read_error(error))?;
+        for _ in 0..LOADS_MAX {
+            segment.load(&self.env).map_err(|error| self.read_error(error))?;
+            if segment.entry_hint(segment.first_index()).is_some() {
+                break;
+            }
+        }
         let path = segment.path();
         let file = self.env.files.open(path, OpenMode::Read);
         let file = file.map_err(|cause| self.read_error(io_error(path, "open")(cause)))?;
@@ -225,7 +234,8 @@ impl State {
 impl FileRange {
     /// Where an entry is in the file.
     fn find(&self, file: &dyn DeviceFile, index: LogIndex) -> Result<Found, ScanError> {
-        let row = self.segment.entry_hint(index).ok_or(ScanError::WouldBlock)?;
+        // Without the index, if it was given up a moment ago: the segment may have been closed.
+        let row = self.segment.entry_hint(index).unwrap_or(EntryRow::START);
         let end = u64::from(self.bytes);
         let mut scan = Scan::new(file, end, Wait::ForDisk, LOOKUP_WINDOW_BYTES);
         let first = self.segment.first_index().get() + u64::from(row.relative_index);

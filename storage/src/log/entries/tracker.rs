@@ -141,6 +141,11 @@ impl State {
         self.entries.as_deref_mut().expect("only a replicated log has entries")
     }
 
+    /// All segments whose files are there: also those of which every entry was purged.
+    pub(in crate::log) fn all_segments(&self) -> Vec<Arc<Segment>> {
+        self.entries().leaving.iter().chain(&self.segments).cloned().collect()
+    }
+
     /// The offset that the next staged batch gets.
     pub(super) fn staged_end(&self) -> Offset {
         let last = self.entries().staged.back();

@@ -207,7 +207,7 @@ impl Log {
         state.segments.pop();
         state.segments.append(&mut recovered.segments);
         state.generation += 1;
-        recovered.segments.clone_from(&state.segments);
+        recovered.segments = state.all_segments();
         Ok(recovered)
     }
 }
