@@ -10,7 +10,7 @@ use crate::producer_state::{ProducerState, Producers};
 
 /// Seeds of a usual run, the first of them random; `MILLPOND_SEEDS` asks for another number, and
 /// `MILLPOND_SEED` names the first.
-const SEEDS: u64 = 30;
+const SEEDS: u64 = 15;
 const STEPS: u32 = 120;
 /// Idempotent producers of the model.
 const PRODUCERS: i64 = 3;
