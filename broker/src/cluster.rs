@@ -28,7 +28,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use protocol::topic::TopicName;
 use protocol::types::{LogIndex, ProducerId};
-use raft::replicated_state::{Quorum, ReplicatedState};
+use raft::replicated_state::{GroupStart, Quorum, ReplicatedState, Role};
 use storage::data_dir::DataDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -85,8 +85,13 @@ impl Cluster {
         let identity = parts.data_dir.identity().clone();
         let metadata = Arc::new(Mutex::new(Metadata::new()));
         let state = SharedMetadata(metadata.clone());
-        let group =
-            ReplicatedState::start(parts.data_dir.clone(), identity.broker_id, state).await?;
+        let group = GroupStart {
+            data_dir: parts.data_dir.clone(),
+            broker_id: identity.broker_id,
+            peers: None,
+            role: Role::Found,
+        };
+        let group = ReplicatedState::start(group, state).await?;
         let images = metadata.lock().subscribe()?;
         let controller = Controller::new(group.clone(), images.clone(), parts.settings.clone());
         let controller = Arc::new(controller);

@@ -297,6 +297,11 @@ impl Peers {
         self.node.services.lock().insert(service, handler);
     }
 
+    /// Answers requests to `service` no longer. Those that are being answered are finished.
+    pub fn withdraw(&self, service: ServiceId) {
+        self.node.services.lock().remove(&service);
+    }
+
     /// The port on which this node listens.
     #[must_use]
     pub const fn local_port(&self) -> u16 {
@@ -425,6 +430,7 @@ impl Peers {
         for peer in std::mem::take(&mut *node.peers.lock()).into_values() {
             peer.close("this node is stopping");
         }
+        node.health.send_modify(|health| *health = Arc::default());
         node.services.lock().clear();
         let ended = node.running.closed();
         if tokio::time::timeout(HANDLERS_END_TIMEOUT, ended).await.is_err() {

@@ -5,47 +5,60 @@
 //! `journal` (entries and votes since the snapshot, see `record`) and `snapshot`.
 //!
 //! With one voter a start takes a few milliseconds: read both files, vote for oneself, commit a
-//! blank entry, and apply what that commits. A restarted leader never goes on in its old term: what
+//! blank entry, and apply what that commits; Raft's timers do not run. With several they do, and a
+//! start returns before it is known who leads. A restarted leader never goes on in its old term: what
 //! it wrote there without a sync may be gone, and one (term, index) must not have two contents.
+//!
+//! The other nodes of the group are reached through `peers`: Raft's own messages (`network` sends,
+//! `service` answers), proposals on their way to the leader (`proposal`), and what finds the next
+//! leader when one is gone (`takeover`).
 
 pub(crate) mod codec;
 mod journal;
 mod log_store;
+mod membership;
+mod message;
 mod network;
+mod opening;
+mod proposal;
 mod raft_log;
 mod record;
+mod service;
 mod snapshot;
 mod state_machine;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod types;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{ClientWriteError, RaftError};
-use openraft::{Config, Raft, RaftMetrics, SnapshotPolicy};
+use openraft::{Raft, RaftMetrics};
+use parking_lot::Mutex;
 use protocol::types::{BrokerId, LogIndex};
 use storage::data_dir::DataDir;
 use storage::device::Device;
 use storage::error::OpenError;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use journal::Journal;
 use log_store::LogStore;
-use network::NoPeers;
-use raft_log::RaftLog;
+pub use membership::{ChangeMembersError, Members};
+use network::Network;
+use opening::{Files, config, open_files};
+use service::Answers;
 use snapshot::SnapshotFile;
 use state_machine::AppliedState;
-use types::{Command, MetadataRaft, Snapshot};
+use types::{MetadataRaft, Snapshot};
 
+use crate::peers::{Peers, ServiceId};
 use crate::types::ReplicaId;
 
 /// The largest command, in bytes.
@@ -129,11 +142,16 @@ pub struct ReplicatedState {
 }
 
 struct Inner {
+    me: ReplicaId,
     raft: Raft<MetadataRaft, AppliedState>,
+    peers: Option<Peers>,
     journal: Journal,
     snapshot_file: Arc<SnapshotFile>,
+    leader: watch::Sender<LeaderView>,
+    /// The leader, with its term, from whom nothing is taken while it seems to be gone.
+    fence: Mutex<Option<(u64, ReplicaId)>>,
     /// Set when a shutdown begins.
-    closing: AtomicBool,
+    closing: watch::Sender<bool>,
     /// Why Raft's core ended.
     ended: OnceLock<String>,
 }
@@ -144,30 +162,66 @@ impl fmt::Debug for ReplicatedState {
     }
 }
 
+/// What a node has to do with a group that it does not belong to yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It is the first: it makes the group, with itself as the one voter.
+    Found,
+    /// The group exists: it waits for a leader to send it entries.
+    Join,
+}
+
+/// What a group is started with.
+#[derive(Debug)]
+pub struct GroupStart {
+    /// Where its files are; not held beyond the start.
+    pub data_dir: Arc<DataDir>,
+    /// This broker.
+    pub broker_id: BrokerId,
+    /// How the others are reached; without it the group cannot have others.
+    pub peers: Option<Peers>,
+    /// Asked for only if this node does not belong to the group yet.
+    pub role: Role,
+}
+
+/// Who leads the group, as this node sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LeaderView {
+    /// The leader, if one is known.
+    pub leader: Option<ReplicaId>,
+    /// The newest term.
+    pub term: u64,
+    /// Whether that is this node, and everything committed before its term is applied here.
+    pub is_local: bool,
+}
+
 impl ReplicatedState {
-    /// Opens or creates the group in `data_dir` with this node as its one voter, restores the state
-    /// machine, elects, and returns when everything committed before is applied.
+    /// Opens or creates the group in `data_dir` and restores the state machine.
+    ///
+    /// With this node as its one voter, it elects and returns when everything committed before is
+    /// applied. With several, or if this node has still to join, it returns at once: what is applied
+    /// by then is what this node's own files prove.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(
-        data_dir: Arc<DataDir>,
-        broker_id: BrokerId,
+        parts: GroupStart,
         state_machine: impl StateMachine,
     ) -> Result<Self, StartError> {
+        let GroupStart { data_dir, broker_id, peers, role } = parts;
         let replica = ReplicaId { broker_id, directory_id: data_dir.identity().directory_id };
         let directory = data_dir.path().join(DIRECTORY);
         let device = Arc::clone(data_dir.device());
         drop(data_dir);
-        Self::start_on(device, directory, replica, Box::new(state_machine)).await
+        let parts = Parts { device, directory, replica, peers, role };
+        Self::start_on(parts, Box::new(state_machine)).await
     }
 
     async fn start_on(
-        device: Arc<dyn Device>,
-        directory: PathBuf,
-        replica: ReplicaId,
+        parts: Parts,
         mut state_machine: Box<dyn StateMachine>,
     ) -> Result<Self, StartError> {
+        let Parts { device, directory, replica, peers, role } = parts;
         let opened = tokio::task::spawn_blocking(move || open_files(&device, &directory)).await;
         let Files { snapshot_file, snapshot, journal, log } =
             opened.map_err(|error| StartError::Raft(error.to_string()))??;
@@ -183,7 +237,8 @@ impl ReplicatedState {
         };
         let applied = AppliedState::new(state_machine, meta, Arc::clone(&snapshot_file));
         let store = LogStore::new(log, journal.clone());
-        let built = Box::pin(Raft::build(replica, config()?, NoPeers, store, applied)).await;
+        let network = Network(peers.clone());
+        let built = Box::pin(Raft::build(replica, config()?, network, store, applied)).await;
         let raft = match built {
             Ok(raft) => raft,
             Err(error) => {
@@ -191,10 +246,19 @@ impl ReplicatedState {
                 return Err(StartError::Raft(error.to_string()));
             }
         };
-        let (closing, ended) = (AtomicBool::new(false), OnceLock::new());
-        let inner = Arc::new(Inner { raft, journal, snapshot_file, closing, ended });
+        let inner = Arc::new(Inner {
+            me: replica,
+            raft,
+            peers,
+            journal,
+            snapshot_file,
+            leader: watch::Sender::default(),
+            fence: Mutex::default(),
+            closing: watch::Sender::new(false),
+            ended: OnceLock::new(),
+        });
         let group = Self { inner };
-        if let Err(reason) = group.lead(replica).await {
+        if let Err(reason) = group.begin(role).await {
             let cause = group.health().err().unwrap_or(reason);
             group.shutdown().await;
             return Err(StartError::Raft(cause));
@@ -204,69 +268,45 @@ impl ReplicatedState {
         Ok(group)
     }
 
-    /// Runs Raft until this node leads and has applied everything committed before.
-    async fn lead(&self, replica: ReplicaId) -> Result<(), String> {
-        let raft = &self.inner.raft;
+    /// Runs Raft, and what belongs to it.
+    async fn begin(&self, role: Role) -> Result<(), String> {
+        let inner = &self.inner;
+        let (raft, me) = (&inner.raft, inner.me);
         raft.run();
-        tokio::spawn(note_end(Arc::clone(&self.inner)));
-        if raft.is_initialized().await.map_err(|error| error.to_string())? {
-            let voters = raft.with_raft_state(|state| {
-                state.membership_state.effective().voter_ids().collect::<BTreeSet<_>>()
-            });
-            let voters = voters.await.map_err(|error| error.to_string())?;
-            if !voters.contains(&replica) {
-                return Err(format!("its voters are {voters:?}, and this is {replica}"));
-            }
-            raft.trigger().elect(false).await.map_err(|error| error.to_string())?;
-        } else {
-            let members = BTreeSet::from([replica]);
-            raft.initialize(members).await.map_err(|error| error.to_string())?;
+        tokio::spawn(note_end(Arc::clone(inner)));
+        tokio::spawn(follow(Arc::clone(inner)));
+        if let Some(peers) = &inner.peers {
+            peers.serve(ServiceId::METADATA, Arc::new(Answers(Arc::downgrade(inner))));
+            tokio::spawn(takeover::watch(Arc::clone(inner), peers.clone()));
         }
-        // The blank entry that begins the term commits everything before it.
-        let leads = |metrics: &RaftMetrics<MetadataRaft>| {
-            let applied_term = metrics.last_applied.map(|id| id.committed_leader_id().term);
-            metrics.state.is_leader() && applied_term == Some(metrics.current_term)
-        };
-        let wait = raft.wait(Some(START_TIMEOUT));
-        let led = wait.metrics(leads, "this node leads and has applied an entry of its term").await;
-        led.map_err(|error| error.to_string())?;
-        // Ticks start elections and heartbeats. A leader that is the only voter needs neither, nobody
-        // can depose it, and its lease does not end: an idle node should sleep.
-        raft.runtime_config().tick(false);
-        Ok(())
+        let voters = raft.with_raft_state(|state| {
+            state.membership_state.effective().voter_ids().collect::<BTreeSet<_>>()
+        });
+        let voters = voters.await.map_err(|error| error.to_string())?;
+        if voters.iter().eq([&me]) {
+            raft.trigger().elect(false).await.map_err(|error| error.to_string())?;
+            return self.lead().await;
+        }
+        match role {
+            Role::Found if voters.is_empty() => {
+                let members = BTreeSet::from([me]);
+                raft.initialize(members).await.map_err(|error| error.to_string())?;
+                self.lead().await
+            }
+            Role::Found if !voters.contains(&me) || inner.peers.is_none() => {
+                Err(format!("its voters are {voters:?}, and this is {me}"))
+            }
+            Role::Found | Role::Join => Ok(()),
+        }
     }
 
-    /// Proposes a command; answers with what [`StateMachine::apply`] returned, after it is durable
-    /// and applied. Any number of proposals may wait at once: they share their syncs.
-    ///
-    /// A dropped future leaves the outcome unknown.
-    ///
-    /// # Errors
-    /// [`ProposeError`].
-    pub async fn propose(&self, command: Bytes) -> Result<Bytes, ProposeError> {
-        if command.len() > COMMAND_BYTES_MAX {
-            return Err(ProposeError::TooLarge { command_bytes: command.len() });
-        }
-        self.health().map_err(ProposeError::Stopped)?;
-        let answer = match self.inner.raft.client_write(Command(command)).await {
-            Ok(applied) => applied.data,
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
-                return Err(ProposeError::NotLeader(to.leader_id.map(|id| id.broker_id)));
-            }
-            Err(RaftError::APIError(error)) => {
-                return Err(ProposeError::Unknown(error.to_string()));
-            }
-            Err(RaftError::Fatal(error)) => {
-                // The core has ended; whoever proposes next shall know, even before its end is noted.
-                let cause = self.inner.ended.get_or_init(|| error.to_string()).clone();
-                return Err(ProposeError::Unknown(self.health().err().unwrap_or(cause)));
-            }
-        };
-        if self.inner.journal.bytes() > JOURNAL_BYTES_MAX {
-            // Does nothing while one is being built. If the core has ended, the next proposal says so.
-            drop(self.inner.raft.trigger().snapshot().await);
-        }
-        Ok(answer)
+    /// Waits until this node leads and has applied everything committed before.
+    async fn lead(&self) -> Result<(), String> {
+        let wait = self.inner.raft.wait(Some(START_TIMEOUT));
+        let led = wait.metrics(leads, "this node leads and has applied an entry of its term").await;
+        led.map_err(|error| error.to_string())?;
+        self.inner.note_leader();
+        Ok(())
     }
 
     /// Whether the group takes commands.
@@ -274,14 +314,19 @@ impl ReplicatedState {
     /// # Errors
     /// Why it has stopped for good.
     pub fn health(&self) -> Result<(), String> {
-        let Inner { journal, ended, closing, .. } = &*self.inner;
-        if let Some(cause) = journal.failure().or_else(|| ended.get()) {
-            return Err(cause.clone());
-        }
-        if closing.load(Ordering::Acquire) {
-            return Err("it was shut down".to_owned());
-        }
-        Ok(())
+        self.inner.health()
+    }
+
+    /// Whether this node leads, and has applied everything committed before its term.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.inner.leader.borrow().is_local
+    }
+
+    /// Who leads, and every change of it.
+    #[must_use]
+    pub fn leader(&self) -> watch::Receiver<LeaderView> {
+        self.inner.leader.subscribe()
     }
 
     /// Who votes, who leads, and how far the log has come, as this node sees it.
@@ -300,10 +345,17 @@ impl ReplicatedState {
         }
     }
 
-    /// Stops the group after what is in flight; its files are closed when this returns.
+    /// Stops the group after what is in flight; its files are closed when this returns. A leader
+    /// hands over first.
     pub async fn shutdown(&self) {
-        let Inner { raft, journal, snapshot_file, closing, .. } = &*self.inner;
-        closing.store(true, Ordering::Release);
+        if let Err(error) = membership::hand_over(&self.inner).await {
+            tracing::debug!(%error, "leadership of the metadata group was not handed over");
+        }
+        let Inner { raft, journal, snapshot_file, closing, peers, .. } = &*self.inner;
+        closing.send_replace(true);
+        if let Some(peers) = peers {
+            peers.withdraw(ServiceId::METADATA);
+        }
         journal.set_patient(false);
         if let Err(error) = raft.shutdown().await {
             tracing::error!(%error, "Raft's core did not stop as it should");
@@ -312,6 +364,52 @@ impl ReplicatedState {
         let snapshot_file = Arc::clone(snapshot_file);
         let closed = tokio::task::spawn_blocking(move || snapshot_file.close()).await;
         closed.expect("closing the snapshot file only takes its lock");
+    }
+}
+
+/// What a group needs of the system it runs in.
+struct Parts {
+    device: Arc<dyn Device>,
+    directory: PathBuf,
+    replica: ReplicaId,
+    peers: Option<Peers>,
+    role: Role,
+}
+
+/// Whether the node leads and has applied the blank entry that begins its term, and so everything
+/// that was committed before.
+fn leads(metrics: &RaftMetrics<MetadataRaft>) -> bool {
+    let applied_term = metrics.last_applied.map(|id| id.committed_leader_id().term);
+    metrics.state.is_leader() && applied_term == Some(metrics.current_term)
+}
+
+impl Inner {
+    fn health(&self) -> Result<(), String> {
+        if let Some(cause) = self.journal.failure().or_else(|| self.ended.get()) {
+            return Err(cause.clone());
+        }
+        if *self.closing.borrow() {
+            return Err("it was shut down".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Tells who leads by now, and lets Raft's timers run or not.
+    fn note_leader(&self) {
+        let view = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let (leader, term) = (metrics.current_leader, metrics.current_term);
+            LeaderView { leader, term, is_local: leads(&metrics) }
+        };
+        // Ticks start elections and heartbeats. A leader that is the whole group needs neither, nobody
+        // can depose it, and its lease does not end: an idle node should sleep.
+        self.raft.runtime_config().tick(!(view.is_local && self.is_alone()));
+        self.leader.send_if_modified(|known| {
+            let changes = *known != view;
+            *known = view;
+            changes
+        });
     }
 }
 
@@ -330,6 +428,17 @@ pub struct Quorum {
     pub voters: Vec<(BrokerId, Uuid)>,
 }
 
+/// Follows what Raft's core tells of itself, until it ends.
+async fn follow(inner: Arc<Inner>) {
+    let mut changes = inner.raft.metrics();
+    while changes.changed().await.is_ok() {
+        inner.note_leader();
+    }
+    inner.leader.send_modify(|view| {
+        *view = LeaderView { term: view.term, ..LeaderView::default() };
+    });
+}
+
 /// Notes why Raft's core ended. A panic of the core tells no state; then the watch just closes.
 async fn note_end(inner: Arc<Inner>) {
     let metrics = inner.raft.metrics();
@@ -337,68 +446,9 @@ async fn note_end(inner: Arc<Inner>) {
     while metrics.borrow_watched().running_state.is_ok() && changes.changed().await.is_ok() {}
     let state = metrics.borrow_watched().running_state.clone();
     let cause = state.err().map_or_else(|| "Raft's core panicked".to_owned(), |e| e.to_string());
-    if !inner.closing.load(Ordering::Acquire) {
+    if !*inner.closing.borrow() {
         tracing::error!(cause, "the metadata group has stopped");
     }
     // A proposal may have noted it before.
     drop(inner.ended.set(cause));
-}
-
-/// What a start finds on disk.
-struct Files {
-    snapshot_file: Arc<SnapshotFile>,
-    snapshot: Option<Snapshot>,
-    journal: Journal,
-    log: RaftLog,
-}
-
-fn open_files(device: &Arc<dyn Device>, directory: &Path) -> Result<Files, StartError> {
-    make_directory(&**device, directory)?;
-    let snapshot_path = directory.join(SNAPSHOT);
-    let snapshot_file = Arc::new(SnapshotFile::new(Arc::clone(device), snapshot_path));
-    let snapshot = snapshot_file.read()?;
-    let (journal, log) = Journal::open(Arc::clone(device), &directory.join(JOURNAL))?;
-    let held = snapshot.as_ref().and_then(|snapshot| snapshot.meta.last_log_id);
-    if log.purged() > held {
-        let reason = "the journal begins behind its end: it is older than the journal, or missing";
-        return Err(StartError::Snapshot {
-            path: snapshot_file.path().clone(),
-            reason: reason.to_owned(),
-        });
-    }
-    Ok(Files { snapshot_file, snapshot, journal, log })
-}
-
-fn make_directory(device: &dyn Device, directory: &Path) -> Result<(), OpenError> {
-    let failed =
-        |operation| move |cause| OpenError::Io { path: directory.to_owned(), operation, cause };
-    match device.create_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        created => created.map_err(failed("create"))?,
-    }
-    // Also where it exists: a start that crashed here may have made it without this sync.
-    let parent = directory.parent().expect("the folder stands in the data directory");
-    device.sync_dir(parent).map_err(failed("sync"))
-}
-
-fn config() -> Result<Arc<Config>, StartError> {
-    let config = Config {
-        cluster_name: "metadata".to_owned(),
-        heartbeat_interval: 200,
-        election_timeout_min: 800,
-        election_timeout_max: 1600,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(ENTRIES_PER_SNAPSHOT),
-        max_in_snapshot_log_to_keep: 0,
-        // Each of them is a ring of buffers, allocated ahead.
-        log_stage_capacity: Some(1),
-        api_channel_size: Some(1024),
-        notification_channel_size: Some(1024),
-        state_machine_channel_size: Some(64),
-        enable_pre_vote: Some(true),
-        // See the file header: a restarted leader takes a new term.
-        enable_leader_restore: Some(false),
-        ..Config::default()
-    };
-    let config = config.validate().map_err(|error| StartError::Raft(error.to_string()))?;
-    Ok(Arc::new(config))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::types::{BrokerId, LogIndex};
-use raft::replicated_state::{ReplicatedState, StateMachine};
+use raft::replicated_state::{GroupStart, ReplicatedState, Role, StateMachine};
 use storage::data_dir::{DataDir, DataDirConfig, Identity};
 use uuid::Uuid;
 
@@ -57,7 +57,13 @@ async fn it_lives_in_the_data_directory_beside_the_partitions() {
     let path = root.path().join("data");
     for life in 1..=3_u64 {
         let data_dir = Arc::new(open(&path).unwrap());
-        let group = ReplicatedState::start(Arc::clone(&data_dir), BROKER, Count(0)).await.unwrap();
+        let parts = GroupStart {
+            data_dir: Arc::clone(&data_dir),
+            broker_id: BROKER,
+            peers: None,
+            role: Role::Found,
+        };
+        let group = ReplicatedState::start(parts, Count(0)).await.unwrap();
         let answer = group.propose(Bytes::from_static(b"count")).await.unwrap();
         assert_eq!(answer, life.to_be_bytes().as_slice());
         assert_eq!(data_dir.list().unwrap(), [], "the group's folder is no partition");

@@ -73,7 +73,7 @@ impl<'a> Detector<'a> {
     /// Connects and pings until the connection ends, or fails to connect and rests.
     async fn round(&mut self) {
         // A peer that is down already is given the same time for each try.
-        if self.heard.elapsed() >= DOWN_AFTER {
+        if self.is_down() {
             self.heard = Instant::now();
         }
         let connecting = self.peer.control.connection_now();
@@ -154,7 +154,7 @@ impl<'a> Detector<'a> {
     async fn failed(&mut self, failure: &NoConnection) {
         self.nobody = if failure.nobody_listens { self.nobody + 1 } else { 0 };
         let began = Instant::now();
-        if self.nobody >= 2 || self.heard.elapsed() >= DOWN_AFTER {
+        if self.nobody >= 2 || self.heard.elapsed() >= DOWN_AFTER || self.is_down() {
             self.down(&failure.why);
             sleep_until(began + RETRY_EVERY).await;
         } else {
@@ -172,9 +172,13 @@ impl<'a> Detector<'a> {
 
     /// What is down stays down until it answers.
     fn suspect(&self, why: &str) {
-        if self.node.health_of(self.peer.broker_id) != Some(Health::Down) {
+        if !self.is_down() {
             self.tell(Health::Suspected, why);
         }
+    }
+
+    fn is_down(&self) -> bool {
+        self.node.health_of(self.peer.broker_id) == Some(Health::Down)
     }
 
     fn tell(&self, health: Health, why: &str) {

@@ -40,6 +40,9 @@ pub(crate) enum CodecError {
         /// The byte.
         tag: u8,
     },
+    /// A length beyond the end.
+    #[error("{0} is longer than what it stands in")]
+    Long(&'static str),
     /// A membership that names a voter without listing it as a member.
     #[error("a membership is inconsistent: {0}")]
     Membership(String),
@@ -130,16 +133,27 @@ pub(crate) fn get_membership(bytes: &mut Bytes) -> Result<Membership, CodecError
 }
 
 pub(crate) fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
+    if let Some(command) = put_entry_head(out, entry) {
+        out.put_slice(command);
+    }
+}
+
+/// Puts what stands before the command of an entry, or all of one that has none; returns the command.
+pub(crate) fn put_entry_head<'e>(out: &mut Vec<u8>, entry: &'e Entry) -> Option<&'e Bytes> {
     put_log_id(out, &entry.log_id);
     match &entry.payload {
-        EntryPayload::Blank => out.put_u8(BLANK),
+        EntryPayload::Blank => {
+            out.put_u8(BLANK);
+            None
+        }
         EntryPayload::Normal(Command(bytes)) => {
             out.put_u8(COMMAND);
-            out.put_slice(bytes);
+            Some(bytes)
         }
         EntryPayload::Membership(membership) => {
             out.put_u8(MEMBERSHIP);
             put_membership(out, membership);
+            None
         }
     }
 }

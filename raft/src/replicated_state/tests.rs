@@ -2,6 +2,7 @@
 
 mod faults;
 mod model;
+mod nodes;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use storage::error::OpenError;
 use uuid::Uuid;
 
 use super::{
-    COMMAND_BYTES_MAX, DIRECTORY, ENTRIES_PER_SNAPSHOT, JOURNAL, ProposeError, ReplicatedState,
-    SNAPSHOT, StartError, StateMachine,
+    COMMAND_BYTES_MAX, DIRECTORY, ENTRIES_PER_SNAPSHOT, JOURNAL, Parts, ProposeError,
+    ReplicatedState, Role, SNAPSHOT, StartError, StateMachine,
 };
 use crate::types::ReplicaId;
 
@@ -65,7 +66,9 @@ async fn start_on(
     let commands = Commands::default();
     let machine = Box::new(commands.clone());
     let directory = directory.join(DIRECTORY);
-    let group = ReplicatedState::start_on(Arc::clone(device), directory, replica, machine).await?;
+    let device = Arc::clone(device);
+    let parts = Parts { device, directory, replica, peers: None, role: Role::Found };
+    let group = ReplicatedState::start_on(parts, machine).await?;
     Ok((group, commands))
 }
 
@@ -321,9 +324,9 @@ mod suite {
 
     use super::*;
     use crate::replicated_state::log_store::LogStore;
+    use crate::replicated_state::opening::{Files, open_files};
     use crate::replicated_state::state_machine::AppliedState;
     use crate::replicated_state::types::MetadataRaft;
-    use crate::replicated_state::{Files, open_files};
 
     /// What the suite needs to name nodes.
     impl From<u64> for ReplicaId {

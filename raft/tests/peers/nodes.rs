@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,10 @@ use protocol::types::BrokerId;
 use raft::peers::{Caller, Health, Message, PeerAddress, PeerConfig, Peers, Secret, Service};
 use raft::replica::SeamFuture;
 use raft::types::ReplicaId;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// Longer than anything takes.
@@ -82,4 +87,64 @@ pub(crate) fn echo() -> Arc<dyn Service> {
         let answer: SeamFuture<'static, _> = Box::pin(async move { Ok(vec![request]) });
         answer
     }))
+}
+
+/// Stands between two nodes: can stop all bytes, or flip one.
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    flows: watch::Sender<bool>,
+    /// The byte to be changed, counted in each direction.
+    flip: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    pub(crate) async fn start(target: SocketAddr) -> Self {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (flows, flip) = (watch::Sender::new(true), Arc::new(AtomicUsize::new(usize::MAX)));
+        let (flowing, flipping) = (flows.subscribe(), Arc::clone(&flip));
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let Ok(far) = TcpStream::connect(target).await else { continue };
+                let (near_reader, near_writer) = near.into_split();
+                let (far_reader, far_writer) = far.into_split();
+                for (reader, writer) in [(near_reader, far_writer), (far_reader, near_writer)] {
+                    let (flowing, flipping) = (flowing.clone(), Arc::clone(&flipping));
+                    tokio::spawn(carry(reader, writer, flowing, flipping));
+                }
+            }
+        });
+        Self { port, flows, flip }
+    }
+
+    pub(crate) fn flows(&self, flows: bool) {
+        self.flows.send_replace(flows);
+    }
+
+    pub(crate) fn flip(&self, at_byte: usize) {
+        self.flip.store(at_byte, Ordering::Relaxed);
+    }
+}
+
+async fn carry(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut flowing: watch::Receiver<bool>,
+    flip: Arc<AtomicUsize>,
+) {
+    let (mut buffer, mut carried) = (vec![0; 64 << 10], 0);
+    loop {
+        let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
+        if flowing.wait_for(|flowing| *flowing).await.is_err() {
+            return;
+        }
+        let at = flip.load(Ordering::Relaxed).wrapping_sub(carried);
+        if at < read {
+            buffer[at] ^= 0x10;
+        }
+        carried += read;
+        if to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
+    }
 }

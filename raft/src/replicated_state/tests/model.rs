@@ -12,7 +12,7 @@ use storage::device::faulty::FaultyDevice;
 use super::*;
 use crate::replicated_state::journal::Journal;
 use crate::replicated_state::log_store::LogStore;
-use crate::replicated_state::make_directory;
+use crate::replicated_state::opening::make_directory;
 use crate::replicated_state::raft_log::RaftLog;
 use crate::replicated_state::record::Record;
 use crate::replicated_state::types::{

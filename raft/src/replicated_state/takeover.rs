@@ -1,0 +1,187 @@
+//! Who leads next when the leader is gone, sooner than Raft's own timers would find out.
+//!
+//! A voter holds elections up for as long as it believes in its leader (the lease). So when the
+//! detector says that the leader's broker is down, or nobody has led for a while, each voter gives
+//! way: it lifts its own lease and takes nothing more from that leader. Each asks the others to do the
+//! same, and for the ends of their logs; the one with the longest log, of equals the one with the
+//! lowest id, campaigns, and begins with a pre-vote: one that is lost costs nothing, while a lost
+//! election would block its term for seconds. All of this is about when an election begins; that it
+//! elects one leader and loses nothing is Raft's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use openraft::async_runtime::WatchReceiver;
+use openraft::raft::TransferLeaderRequest;
+use protocol::types::BrokerId;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::Inner;
+use super::message::{Request, get_yielded};
+use super::network::ask;
+use super::types::{LogId, Vote};
+use crate::peers::{Health, Peers};
+use crate::types::ReplicaId;
+
+/// A group without a leader waits this long for one before its voters ask each other.
+const NOBODY_LEADS_PATIENCE: Duration = Duration::from_millis(300);
+/// Tries in a row; then a rest.
+const TRIES_MAX: u32 = 40;
+const REST: Duration = Duration::from_secs(1);
+/// A voter that has not given way by then is counted out of this try.
+const YIELD_TIMEOUT: Duration = Duration::from_millis(150);
+/// How long a try waits for the leader that it should make.
+const ELECTION_PATIENCE: Duration = Duration::from_millis(100);
+/// The others may find out a little later that the leader is gone.
+const AGREE_PATIENCE: Duration = Duration::from_millis(10);
+
+/// Nobody: openraft lifts the lease when leadership passes to any other node.
+const SOMEBODY_ELSE: ReplicaId =
+    ReplicaId { broker_id: BrokerId::new(-1), directory_id: Uuid::nil() };
+
+/// Watches the leader until the group ends.
+pub(super) async fn watch(inner: Arc<Inner>, peers: Peers) {
+    let mut closing = inner.closing.subscribe();
+    let (mut health, mut leader) = (peers.health(), inner.leader.subscribe());
+    let mut was_up = BTreeSet::new();
+    while !*closing.borrow() {
+        let seen = Arc::clone(&health.borrow_and_update());
+        inner.wake_replication(&mut was_up, &seen).await;
+        leader.borrow_and_update();
+        let due = if inner.leader_is_gone(&peers) {
+            true
+        } else {
+            let nobody_leads = inner.leader_now().is_none();
+            tokio::select! {
+                _ = closing.changed() => false,
+                changed = health.changed() => {
+                    if changed.is_err() { return }
+                    false
+                }
+                _ = leader.changed() => false,
+                () = sleep(NOBODY_LEADS_PATIENCE), if nobody_leads => true,
+            }
+        };
+        if due && !inner.take_over(&peers).await {
+            tokio::select! {
+                _ = closing.changed() => {}
+                _ = leader.changed() => {}
+                () = sleep(REST) => {}
+            }
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn leader_now(&self) -> Option<ReplicaId> {
+        self.raft.metrics().borrow_watched().current_leader
+    }
+
+    fn leader_is_gone(&self, peers: &Peers) -> bool {
+        let leader = self.leader_now().filter(|leader| *leader != self.me);
+        leader.is_some_and(|leader| health_of(peers, leader) == Some(Health::Down))
+    }
+
+    /// Whether somebody leads who may be there.
+    fn is_led(&self, peers: &Peers) -> bool {
+        self.leader_now().is_some() && !self.leader_is_gone(peers)
+    }
+
+    /// Tries to have a leader again; false if that has not succeeded and was not hopeless either.
+    async fn take_over(&self, peers: &Peers) -> bool {
+        for _ in 0..TRIES_MAX {
+            if *self.closing.borrow() || self.is_led(peers) {
+                return true;
+            }
+            let voters = self.members().voters;
+            if !voters.contains(&self.me) {
+                return false;
+            }
+            let Ok(mine) = self.give_way().await else { return self.is_led(peers) };
+            let gone = self.leader_now();
+            let others = voters.iter().filter(|voter| **voter != self.me && Some(**voter) != gone);
+            let asked = others.map(async |voter| {
+                let answer = ask(peers, *voter, &Request::Yield, YIELD_TIMEOUT).await.ok()?;
+                Some((*voter, get_yielded(answer).ok()?))
+            });
+            let gave_way = join_all(asked).await.into_iter().flatten().collect::<Vec<_>>();
+            if (gave_way.len() + 1) * 2 <= voters.len() {
+                sleep(AGREE_PATIENCE).await;
+                continue;
+            }
+            let rank = |voter: ReplicaId, last: Option<LogId>| (last, std::cmp::Reverse(voter));
+            let best = gave_way.iter().map(|(voter, last)| rank(*voter, *last)).max();
+            if best.is_none_or(|best| best < rank(self.me, mine)) {
+                tracing::info!(me = %self.me, "the metadata group has no leader: this node campaigns");
+                if self.raft.trigger().elect(true).await.is_err() {
+                    return false;
+                }
+            }
+            let mut leader = self.leader.subscribe();
+            let led = leader.wait_for(|_| self.is_led(peers));
+            // The try after this one asks anew.
+            drop(tokio::time::timeout(ELECTION_PATIENCE, led).await);
+        }
+        false
+    }
+
+    /// Stops believing in the leader, unless it is there or is this node; returns the end of the log.
+    pub(super) async fn give_way(&self) -> Result<Option<LogId>, String> {
+        let Some(peers) = &self.peers else { return Err("this node has no peers".to_owned()) };
+        let leader = self.leader_now();
+        if let Some(leader) = leader {
+            // A broker that the detector does not know may be there.
+            let health = health_of(peers, leader).unwrap_or(Health::Up);
+            if leader == self.me || health == Health::Up {
+                return Err(format!("{leader} leads, as {} sees it", self.me));
+            }
+        }
+        let state =
+            self.raft.with_raft_state(|state| (*state.vote_ref(), state.log_ids.last().copied()));
+        let (vote, last) = state.await.map_err(|error| error.to_string())?;
+        *self.fence.lock() = leader.map(|leader| (vote.leader_id.term, leader));
+        let lift = TransferLeaderRequest::new(vote, SOMEBODY_ELSE, None);
+        let lifted = self.raft.handle_transfer_leader(lift).await;
+        // A vote that changed meanwhile means that somebody campaigns already.
+        drop(lifted.map_err(|error| error.to_string())?);
+        Ok(last)
+    }
+
+    /// Whether entries of this leader are refused, so that it cannot renew what was lifted. The fence
+    /// falls when the detector sees it again.
+    pub(super) fn is_fenced(&self, vote: &Vote) -> bool {
+        let fence = *self.fence.lock();
+        let sender = (vote.leader_id.term, vote.leader_id.voted_for);
+        let Some(peers) = self.peers.as_ref().filter(|_| fence == Some(sender)) else {
+            return false;
+        };
+        health_of(peers, sender.1) != Some(Health::Up)
+    }
+
+    /// Ends the rests of replication to followers that are there again.
+    async fn wake_replication(
+        &self,
+        was_up: &mut BTreeSet<BrokerId>,
+        health: &BTreeMap<BrokerId, Health>,
+    ) {
+        let up = health.iter().filter(|(_, health)| **health == Health::Up);
+        let up = up.map(|(broker_id, _)| *broker_id).collect::<BTreeSet<_>>();
+        let again = up.difference(was_up).copied().collect::<BTreeSet<_>>();
+        *was_up = up;
+        if again.is_empty() || self.leader_now() != Some(self.me) {
+            return;
+        }
+        let members = self.members();
+        let members = members.voters.into_iter().chain(members.learners);
+        let again = members.filter(|replica| again.contains(&replica.broker_id));
+        // The core's end is noted elsewhere.
+        drop(self.raft.trigger().reset_backoff(again.collect::<Vec<_>>()).await);
+    }
+}
+
+fn health_of(peers: &Peers, replica: ReplicaId) -> Option<Health> {
+    peers.health().borrow().get(&replica.broker_id).copied()
+}
