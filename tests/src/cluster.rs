@@ -6,6 +6,7 @@
 use crate::calls::topic_name;
 use crate::deadline::eventually;
 use crate::node::Node;
+use crate::proxy::Network;
 use crate::wire::Connection;
 use kafka_protocol::messages::describe_quorum_response::PartitionData;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -46,6 +47,23 @@ impl Cluster {
         let addresses = free_addresses(count);
         let begin = |at| Node::begin_with(&as_strs(&node_arguments(at, &addresses, arguments)));
         Self { nodes: (0..count).map(begin).collect(), addresses }
+    }
+
+    /// Starts nodes that reach each other only through `network`, under their ids.
+    pub fn start_on(count: usize, network: &Network) -> Self {
+        let addresses = free_addresses(count);
+        let ways: Vec<_> =
+            (1..).zip(&addresses).map(|(id, address)| network.reach(id, *address)).collect();
+        let begin = |at: usize| {
+            let listener = format!("--inter-node-listener={}", addresses[at]);
+            let advertise = format!("--inter-node-advertise={}", ways[at]);
+            let all: Vec<_> = ways.iter().map(ToString::to_string).collect();
+            let (id, join) = (format!("--node-id={}", at + 1), format!("--join={}", all.join(",")));
+            Node::begin_with(&[&id, &listener, &advertise, &join])
+        };
+        let mut cluster = Self { nodes: (0..count).map(begin).collect(), addresses };
+        cluster.wait_until_ready();
+        cluster
     }
 
     /// Waits until every node serves and knows all the others.

@@ -1,10 +1,11 @@
 //! Faults under load on three nodes: three families of clients produce with idempotence, readers
-//! follow every leader, nodes are killed, stopped and frozen, and in the end the checker of histories
-//! has the word.
+//! follow every leader, nodes are killed, stopped and frozen, the network between them is cut and slow,
+//! and in the end the checker of histories has the word.
 
 use harness::cluster::Cluster;
 use harness::deadline::eventually;
 use harness::history::Partition;
+use harness::proxy::{BrokerId, Network, Way};
 use harness::recorded::{Family, Load, Readers, Recorded, contents};
 use harness::target::unique_topic;
 use harness::wire::Connection;
@@ -21,7 +22,7 @@ use std::time::Duration;
 const SEED: &str = "MILLPOND_TEST_SEED";
 /// How many faults there are, if not the default.
 const FAULTS: &str = "MILLPOND_TEST_FAULTS";
-const FAULTS_DEFAULT: u32 = 15;
+const FAULTS_DEFAULT: u32 = 20;
 
 const NODES: usize = 3;
 const PARTITIONS: Partition = 3;
@@ -42,6 +43,14 @@ enum Fault {
     Stop(usize),
     /// SIGSTOP for so many milliseconds, then SIGCONT.
     Freeze(usize, u64),
+    /// Nothing between one node and the others arrives for so many milliseconds.
+    Isolate(usize, u64),
+    /// The same for whoever leads this partition.
+    IsolateLeader(Partition, u64),
+    /// Nothing that one node sends to another arrives for so many milliseconds; the other way is open.
+    Deafen(usize, usize, u64),
+    /// Everything between the nodes takes so many milliseconds longer, for so many.
+    Slow(u64, u64),
 }
 
 impl Fault {
@@ -54,11 +63,19 @@ impl Fault {
             Self::KillAll,
             Self::Stop(node),
             Self::Freeze(node, random.random_range(100..4000)),
+            Self::Isolate(node, random.random_range(100..5000)),
+            Self::IsolateLeader(random.random_range(0..PARTITIONS), random.random_range(100..5000)),
+            Self::Deafen(
+                node,
+                (node + random.random_range(1..NODES)) % NODES,
+                random.random_range(100..5000),
+            ),
+            Self::Slow(random.random_range(1..100), random.random_range(100..3000)),
         ];
         *all.choose(random).expect("not empty")
     }
 
-    fn happen(self, cluster: &mut Cluster, topic: &str, recorded: &Recorded) {
+    fn happen(self, cluster: &mut Cluster, network: &Network, topic: &str, recorded: &Recorded) {
         match self {
             Self::Kill(at) => {
                 cluster.kill(at);
@@ -93,8 +110,42 @@ impl Fault {
                 thread::park_timeout(Duration::from_millis(milliseconds));
                 cluster.resume(at);
             }
+            Self::Isolate(at, milliseconds) => isolate(network, at, milliseconds),
+            Self::IsolateLeader(partition, milliseconds) => {
+                isolate(network, leader(cluster, topic, partition), milliseconds);
+            }
+            Self::Deafen(from, to, milliseconds) => {
+                network.set(id(from), id(to), Way::Cut);
+                thread::park_timeout(Duration::from_millis(milliseconds));
+                network.heal();
+            }
+            Self::Slow(delay, milliseconds) => {
+                for (from, to) in directions() {
+                    network.set(from, to, Way::Slow(Duration::from_millis(delay)));
+                }
+                thread::park_timeout(Duration::from_millis(milliseconds));
+                network.heal();
+            }
         }
     }
+}
+
+/// The broker's id of a node.
+fn id(at: usize) -> BrokerId {
+    BrokerId::try_from(at + 1).expect("few nodes")
+}
+
+fn directions() -> impl Iterator<Item = (BrokerId, BrokerId)> {
+    let pairs = (0..NODES).flat_map(|from| (0..NODES).map(move |to| (from, to)));
+    pairs.filter(|(from, to)| from != to).map(|(from, to)| (id(from), id(to)))
+}
+
+fn isolate(network: &Network, at: usize, milliseconds: u64) {
+    for (from, to) in directions().filter(|(from, to)| [*from, *to].contains(&id(at))) {
+        network.set(from, to, Way::Cut);
+    }
+    thread::park_timeout(Duration::from_millis(milliseconds));
+    network.heal();
 }
 
 fn leader(cluster: &Cluster, topic: &str, partition: Partition) -> usize {
@@ -122,7 +173,8 @@ fn nothing_acknowledged_is_lost_by_faults_of_nodes() {
     println!("{SEED}={seed} {FAULTS}={faults}");
     let mut random = StdRng::seed_from_u64(seed);
 
-    let mut cluster = Cluster::start(NODES);
+    let network = Network::default();
+    let mut cluster = Cluster::start_on(NODES, &network);
     let (addresses, topic) = (cluster.kafka_addresses(), unique_topic("cluster-crash"));
     let bootstrap = cluster.bootstrap();
     let settings = [("segment.bytes", "1048576"), ("min.insync.replicas", "2")];
@@ -141,7 +193,7 @@ fn nothing_acknowledged_is_lost_by_faults_of_nodes() {
     for number in 0..faults {
         let fault = Fault::any(&mut random);
         println!("fault {number}: {fault:?}");
-        fault.happen(&mut cluster, &topic, &recorded);
+        fault.happen(&mut cluster, &network, &topic, &recorded);
         recorded.wait_for_all(clients, PARTITIONS);
     }
     for load in loads {
