@@ -8,6 +8,7 @@
 //! while the core ends breaks later calls.
 
 pub(crate) mod codec;
+mod founding;
 mod log_store;
 mod network;
 mod proposer;
@@ -22,7 +23,6 @@ mod tenure;
 mod tests;
 pub(crate) mod types;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,7 +55,7 @@ pub use state::Clock;
 use state::{GroupState, Nobody};
 use state_machine::StateMachine;
 use tenure::NotTaken;
-use types::{LogId, Membership, PartitionRaft, Payload, Proposal, StoredMembership, log_id};
+use types::{LogId, PartitionRaft, Proposal};
 
 type PartitionGroup = Raft<PartitionRaft, StateMachine>;
 
@@ -106,11 +106,11 @@ impl Group {
     /// Opens the replica and lets it take part. It runs until [`Group::close`].
     pub(crate) async fn open(parts: GroupParts) -> io::Result<Arc<Self>> {
         let GroupParts { id, me, log, voters, votes, peers, clock } = parts;
-        let first = first_membership(&voters)?;
+        let first = founding::first_membership(&voters)?;
         let opening = (Arc::clone(&log), votes, first);
         let state = tokio::task::spawn_blocking(move || {
             let (log, votes, first) = opening;
-            found(&log, &first, (clock)())?;
+            founding::begin(id, &log, &votes, &first, (clock)())?;
             GroupState::open(id, me, log, votes, clock, first)
         });
         let state = state.await.map_err(io::Error::other)??;
@@ -271,7 +271,7 @@ impl Group {
     }
 
     /// Asks Raft to make another voter the leader, and to take no records until it is. Does not wait.
-    pub(crate) async fn hand_over(&self, to: ReplicaId) {
+    pub(crate) async fn hand_over(self: Arc<Self>, to: ReplicaId) {
         drop(self.raft.trigger().transfer_leader(to).await);
     }
 
@@ -464,27 +464,6 @@ impl Replica for Arc<Group> {
             evicted.unwrap_or(Ok(0))
         })
     }
-}
-
-/// The membership with which every replica of a group begins, in the same bytes: so each of them may
-/// campaign, also if the others never hear of the one that was to be the first leader.
-fn first_membership(voters: &[ReplicaId]) -> io::Result<StoredMembership> {
-    let ids = voters.iter().copied().collect::<BTreeSet<_>>();
-    let members = ids.iter().map(|id| (*id, ())).collect::<BTreeMap<_, _>>();
-    let membership = Membership::new(vec![ids], members).map_err(io::Error::other)?;
-    Ok(StoredMembership::new(Some(log_id(LeaderEpoch::ZERO, 0)?), membership))
-}
-
-/// Begins an empty log with the first membership, as openraft's `initialize` would on one replica.
-fn found(log: &Log, first: &StoredMembership, now: Timestamp) -> io::Result<()> {
-    let bounds = log.entry_bounds();
-    if bounds.last.is_some() {
-        return Ok(());
-    }
-    let payload = Payload::Membership(first.membership().clone());
-    let entry = raft_only::encode(&payload, log.pointers().log_end_offset, LeaderEpoch::ZERO);
-    let entry = entry.expect("a membership is an entry without records");
-    log.append_entries(vec![entry], false, now).map_err(io::Error::other)
 }
 
 fn config() -> io::Result<Arc<Config>> {

@@ -249,7 +249,11 @@ impl Groups {
     /// or was tried often enough.
     pub async fn broker_down(&self, broker: BrokerId) {
         let groups = self.inner.open_groups();
-        takeover::take_over(Arc::clone(&self.inner), broker, groups).await;
+        // On a task of its own: see the file header of `group`.
+        let taking = tokio::spawn(takeover::take_over(Arc::clone(&self.inner), broker, groups));
+        if let Err(error) = taking.await {
+            tracing::error!(%broker, %error, "a takeover did not end as it should");
+        }
     }
 
     /// Makes another broker the leader of a group that this one leads.
@@ -267,17 +271,16 @@ impl Groups {
         if leadership.borrow().leader == Some(to) {
             return Ok(());
         }
-        let handing = tokio::spawn(async move {
+        let handing_over = async {
             while !group.has_caught_up(voter) {
                 tokio::time::sleep(CATCH_UP_LOOK_EVERY).await;
             }
-            group.hand_over(voter).await;
-        });
-        let took_over = leadership.wait_for(|now| now.leader == Some(to));
-        let outcome = tokio::time::timeout(TRANSFER_TIMEOUT, took_over).await;
-        // It has handed over, or waits for somebody who does not catch up.
-        handing.abort();
-        if matches!(outcome, Ok(Ok(_))) { Ok(()) } else { Err(TransferError::TimedOut(id, to)) }
+            // On a task of its own: see the file header of `group`.
+            drop(tokio::spawn(Arc::clone(&group).hand_over(voter)));
+            leadership.wait_for(|now| now.leader == Some(to)).await.is_ok()
+        };
+        let outcome = tokio::time::timeout(TRANSFER_TIMEOUT, handing_over).await;
+        if matches!(outcome, Ok(true)) { Ok(()) } else { Err(TransferError::TimedOut(id, to)) }
     }
 
     /// Makes other brokers the leaders of all groups that this one leads, as far as they can be.

@@ -91,7 +91,8 @@ impl Votes {
             patience_changed: Condvar::new(),
         });
         let (writes, receiver) = mpsc::channel(WRITES_WAITING_MAX);
-        let writer = Writer { file, writes: receiver, state: Arc::clone(&state) };
+        let rewrite_at = REWRITE_BYTES_MIN;
+        let writer = Writer { file, rewrite_at, writes: receiver, state: Arc::clone(&state) };
         let thread = std::thread::Builder::new()
             .name("raft-votes".to_owned())
             .spawn(move || writer.run())
@@ -184,6 +185,8 @@ impl State {
 
 struct Writer {
     file: File,
+    /// Below this size it is not worth while to count what the file needs.
+    rewrite_at: u64,
     writes: mpsc::Receiver<Write>,
     state: Arc<State>,
 }
@@ -248,7 +251,7 @@ impl Writer {
     }
 
     fn rewrite_if_due(&mut self) -> io::Result<()> {
-        if self.file.bytes() < REWRITE_BYTES_MIN {
+        if self.file.bytes() < self.rewrite_at {
             return Ok(());
         }
         let mut frames = Vec::new();
@@ -256,7 +259,8 @@ impl Writer {
             records::all_of(*group, remembered).for_each(|record| record.encode(&mut frames));
         }
         let needed = u64::try_from(frames.len()).expect("usize fits in u64");
-        if self.file.bytes() < needed.saturating_mul(REWRITE_FACTOR) {
+        self.rewrite_at = needed.saturating_mul(REWRITE_FACTOR).max(REWRITE_BYTES_MIN);
+        if self.file.bytes() < self.rewrite_at {
             return Ok(());
         }
         match self.file.replace(&frames) {

@@ -121,6 +121,6 @@ async fn offer_leadership(group: Arc<Group>, epoch: LeaderEpoch) {
         if group.closing.load(Ordering::Acquire) || now.leader_epoch != epoch {
             return;
         }
-        group.hand_over(*to).await;
+        Arc::clone(&group).hand_over(*to).await;
     }
 }

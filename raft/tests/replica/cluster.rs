@@ -162,6 +162,19 @@ impl Cluster {
         self.connect_all();
     }
 
+    /// Closes the replica of a node, opens another partition's empty log in its place, and returns
+    /// what is said to that.
+    pub(crate) fn reopen_empty(&self, node: usize) -> Option<String> {
+        let running = self.nodes[node].running.as_ref().unwrap();
+        let log = self.open_log(&running.data_dir, partition_id(1));
+        let voters: Vec<_> = self.nodes.iter().map(|node| node.me).collect();
+        self.block_on(async {
+            running.groups.close(group_id()).await;
+            let opened = running.groups.open(group_id(), log, voters).await;
+            opened.err().map(|error| error.to_string())
+        })
+    }
+
     /// Cuts all connections between a node and the others.
     pub(crate) fn cut_off(&self, node: usize) {
         for (at, other) in self.nodes.iter().enumerate() {

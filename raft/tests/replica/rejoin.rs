@@ -197,3 +197,17 @@ fn deleted_records_are_deleted_everywhere() {
     cluster.kill(leader);
     assert_eq!(cluster.replica(cluster.leader()).pointers().log_start_offset, four);
 }
+
+/// A replica whose log has vanished has promised what it cannot keep: it must not vote as if it had
+/// promised nothing.
+#[test]
+fn a_log_that_has_vanished_is_no_new_one() {
+    let cluster = Cluster::started(3);
+    let leader = cluster.replica(cluster.leader());
+    commit(&*leader, "x", 1).unwrap();
+    cluster.settle();
+    let follower = cluster.followers()[0];
+    let error = cluster.reopen_empty(follower).unwrap();
+    assert!(error.contains("the log is empty"), "{error}");
+    commit(&*leader, "y", 1).unwrap();
+}
