@@ -116,6 +116,16 @@ impl Votes {
         self.save(vec![Record::Vote { group, vote }]).await
     }
 
+    /// Writes a vote that promises nothing more than the last one did. It may be lost with the power.
+    ///
+    /// # Errors
+    /// The file failed before.
+    pub(crate) async fn note_vote(&self, group: GroupId, vote: Vote) -> io::Result<()> {
+        let (done, _nobody_waits) = oneshot::channel();
+        let records = vec![Record::Vote { group, vote }];
+        self.writes.send(Write::Save { records, done }).await.map_err(|_ended| self.ended())
+    }
+
     /// Makes durable how far groups have come.
     ///
     /// # Errors

@@ -53,7 +53,14 @@ impl RaftLogStorage<PartitionRaft> for LogStore {
             state.tenure.end(&state.log);
         }
         state.barrier().await?;
-        state.votes.save_vote(state.id, *vote).await?;
+        let before = *state.vote.lock();
+        if before.is_some_and(|before| before.leader_id == vote.leader_id) {
+            // That a majority voted for it too: the promise to vote for nobody else in the term is
+            // durable already, and an election is over the sooner.
+            state.votes.note_vote(state.id, *vote).await?;
+        } else {
+            state.votes.save_vote(state.id, *vote).await?;
+        }
         *state.vote.lock() = Some(*vote);
         state.teller.follows(leader, epoch_of(vote.leader_id.term)?);
         Ok(())

@@ -36,7 +36,7 @@ pub(super) struct GroupState {
     pub(super) clock: Clock,
     pub(super) teller: Teller,
     pub(super) tenure: Tenure,
-    /// Durable.
+    /// Durable, but for whether the leader that it names was elected.
     pub(super) vote: Mutex<Option<Vote>>,
     pub(super) recent: Mutex<Recent>,
     pub(super) applied: Mutex<Applied>,

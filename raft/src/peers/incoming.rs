@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::io::BufReader;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::frame::{Frame, FrameError, Kind, Pieces, read_frame};
 use super::hello::{self, Purpose};
@@ -273,11 +273,10 @@ impl Lane {
         let (requests, all) = (Arc::clone(&self.requests), Arc::clone(&self.bytes));
         match self.purpose {
             Purpose::Control => {
-                let share = requests.try_acquire_owned().and_then(|request| {
-                    let bytes = all.try_acquire_many_owned(bytes)?;
-                    Ok((request, bytes))
-                });
-                share.map_err(|_: TryAcquireError| ()).ok()
+                let share = requests
+                    .try_acquire_owned()
+                    .and_then(|request| Ok((request, all.try_acquire_many_owned(bytes)?)));
+                share.ok()
             }
             Purpose::Bulk | Purpose::Once => {
                 let request = requests.acquire_owned().await.ok()?;
@@ -294,7 +293,7 @@ impl Lane {
         share: Option<Share>,
     ) -> Result<(), FrameError> {
         let answer = Answer { kind, correlation, payload, _share: share };
-        self.answers.send(answer).await.map_err(|_| FrameError::Closed)
+        self.answers.send(answer).await.map_err(|_writer_ended| FrameError::Closed)
     }
 }
 

@@ -144,7 +144,7 @@ impl Inner {
                 tokio::spawn(change_membership(self.raft.clone(), change.clone(), retain));
             let changed = tokio::time::timeout_at(deadline, changing).await;
             let changed = changed
-                .map_err(|_| ChangeMembersError::Unknown("no majority answered".to_owned()))?
+                .map_err(|_elapsed| ChangeMembersError::Unknown("no majority answered".to_owned()))?
                 .map_err(|error| ChangeMembersError::Unknown(error.to_string()))?;
             match changed {
                 Ok(()) => return Ok(()),

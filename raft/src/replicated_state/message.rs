@@ -321,3 +321,147 @@ pub(crate) fn put_yielded(last: Option<LogId>) -> Message {
 pub(crate) fn get_yielded(mut bytes: Bytes) -> Result<Option<LogId>, CodecError> {
     get_optional_log_id(&mut bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use openraft::entry::{RaftEntry, RaftPayload};
+    use std::collections::{BTreeMap, BTreeSet};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::replicated_state::types::{
+        Command, CommittedLeaderId, Entry, EntryPayload, Membership,
+    };
+
+    fn replica(broker: i32) -> ReplicaId {
+        ReplicaId { broker_id: BrokerId::new(broker), directory_id: Uuid::from_u128(77) }
+    }
+
+    fn log_id(term: u64, index: u64) -> LogId {
+        LogId::new(CommittedLeaderId::new(term), index)
+    }
+
+    fn membership() -> Membership {
+        let members = BTreeMap::from([(replica(1), ()), (replica(2), ())]);
+        Membership::new(vec![BTreeSet::from([replica(1)])], members).unwrap()
+    }
+
+    fn requests() -> Vec<Request> {
+        let (vote, committed) = (Vote::new(3, replica(1)), Vote::new_committed(4, replica(2)));
+        let command = |bytes| EntryPayload::normal(Command(Bytes::from_static(bytes)));
+        let payloads = [
+            command(b"create"),
+            EntryPayload::blank(),
+            command(b""),
+            EntryPayload::membership(membership()),
+            command(b"delete"),
+        ];
+        let entries = (8..).zip(payloads);
+        let entries = entries.map(|(index, payload)| Entry::new(log_id(4, index), payload));
+        let append = AppendEntriesRequest {
+            vote: committed,
+            prev_log_id: Some(log_id(3, 7)),
+            entries: entries.collect(),
+            leader_commit: Some(log_id(2, 5)),
+        };
+        let empty = AppendEntriesRequest {
+            vote: committed,
+            prev_log_id: None,
+            entries: vec![],
+            leader_commit: None,
+        };
+        let mut transferred = VoteRequest::new(vote, Some(log_id(1, 1)));
+        transferred.leadership_transfer = true;
+        let meta = SnapshotMeta {
+            last_log_id: Some(log_id(3, 6)),
+            last_membership: StoredMembership::new(Some(log_id(1, 0)), membership()),
+        };
+        let snapshot = Snapshot { meta, snapshot: Bytes::from_static(b"state") };
+        vec![
+            Request::Append(append),
+            Request::Append(empty),
+            Request::Vote(transferred),
+            Request::PreVote(VoteRequest::new(vote, None)),
+            Request::Snapshot(committed, snapshot),
+            Request::Transfer(TransferLeaderRequest::new(committed, replica(2), None)),
+            Request::Propose(Bytes::from_static(b"command")),
+            Request::Yield,
+        ]
+    }
+
+    #[test]
+    fn a_request_is_decoded_as_it_was_encoded() {
+        for request in requests() {
+            let bytes = Bytes::from(request.encode(replica(9)).concat());
+            let (to, found) = Request::decode(bytes).unwrap();
+            assert_eq!(to, replica(9));
+            assert_eq!(format!("{found:?}"), format!("{request:?}"));
+            if let (Request::Append(want), Request::Append(found)) = (&request, &found) {
+                assert_eq!(want.entries, found.entries, "debug output hides commands");
+            }
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic_or_take_more_than_there_is() {
+        for request in requests() {
+            let whole = request.encode(replica(9)).concat();
+            for cut in 0..whole.len() {
+                drop(Request::decode(Bytes::copy_from_slice(&whole[..cut])));
+            }
+            for at in 0..whole.len() {
+                for value in [0, 0x7f, 0xff] {
+                    let mut changed = whole.clone();
+                    changed[at] = value;
+                    drop(Request::decode(changed.into()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_is_decoded_as_it_was_encoded() {
+        let vote = Vote::new_committed(4, replica(2));
+        let appended = [
+            AppendEntriesResponse::Success,
+            AppendEntriesResponse::PartialSuccess(Some(log_id(1, 2))),
+            AppendEntriesResponse::PartialSuccess(None),
+            AppendEntriesResponse::Conflict,
+            AppendEntriesResponse::HigherVote(vote),
+        ];
+        for response in appended {
+            let bytes = put_appended(&response).concat().into();
+            assert_eq!(get_appended(bytes).unwrap(), response);
+        }
+        for granted in [true, false] {
+            let response = VoteResponse::new(vote, Some(log_id(1, 2)), granted);
+            assert_eq!(get_voted(put_voted(&response).concat().into()).unwrap(), response);
+        }
+        let installed = SnapshotResponse::new(vote);
+        assert_eq!(get_installed(put_installed(&installed).concat().into()).unwrap(), installed);
+        let (expected, actual) = (vote, Vote::new(5, replica(3)));
+        let transferred = [
+            Ok(()),
+            Err(TransferLeaderError::VoteChanged { expected, actual }),
+            Err(TransferLeaderError::LogNotFlushed { expected: Some(log_id(1, 2)), actual: None }),
+        ];
+        for response in transferred {
+            let bytes = put_transferred(&response).concat().into();
+            assert_eq!(get_transferred(bytes).unwrap(), response);
+        }
+        let proposed = || {
+            [
+                Proposed::Applied { index: 7, answer: Bytes::from_static(b"done") },
+                Proposed::NotLeader(None),
+                Proposed::NotLeader(Some(BrokerId::new(3))),
+                Proposed::Unknown("who knows".to_owned()),
+            ]
+        };
+        for (one, same) in proposed().into_iter().zip(proposed()) {
+            assert_eq!(Proposed::decode(one.encode().concat().into()).unwrap(), same);
+        }
+        for last in [None, Some(log_id(1, 2))] {
+            assert_eq!(get_yielded(put_yielded(last).concat().into()).unwrap(), last);
+        }
+    }
+}

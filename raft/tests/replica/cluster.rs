@@ -14,6 +14,7 @@ use raft::replica::Replica;
 use storage::config::LogConfig;
 use storage::data_dir::{DataDir, DataDirConfig, Identity, LogName};
 use storage::device::faulty::FaultyDevice;
+use storage::log::Log;
 use storage::log::entries::LogKind;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -46,7 +47,12 @@ struct Running {
 }
 
 pub(crate) fn group_id() -> GroupId {
-    GroupId { topic_id: TopicId::new(Uuid::from_u128(2)).unwrap(), partition: PartitionId::new(0) }
+    partition_id(0)
+}
+
+fn partition_id(partition: i32) -> GroupId {
+    let topic_id = TopicId::new(Uuid::from_u128(2)).unwrap();
+    GroupId { topic_id, partition: PartitionId::new(partition) }
 }
 
 impl Cluster {
@@ -103,13 +109,34 @@ impl Cluster {
         DataDir::open_with_device(device.clone(), &path, config, identity).unwrap()
     }
 
+    fn open_log(&self, data_dir: &DataDir, id: GroupId) -> Arc<Log> {
+        let name = LogName {
+            partition: TopicPartition::new(TopicName::new("t").unwrap(), id.partition),
+            topic_id: id.topic_id,
+        };
+        data_dir.open_log(&name, self.log_config.clone(), LogKind::Replicated).unwrap()
+    }
+
+    /// Opens more groups on every node, each of which prefers another one as its leader; returns
+    /// the replicas of each.
+    pub(crate) fn open_more(&self, count: i32) -> Vec<[Arc<dyn Replica>; 3]> {
+        let open = |partition: i32| {
+            let id = partition_id(partition);
+            let mut voters: Vec<_> = self.nodes.iter().map(|node| node.me).collect();
+            let first = usize::try_from(partition).unwrap() % voters.len();
+            voters.rotate_left(first);
+            [0, 1, 2].map(|node| {
+                let running = self.nodes[node].running.as_ref().unwrap();
+                let log = self.open_log(&running.data_dir, id);
+                self.block_on(running.groups.open(id, log, voters.clone())).unwrap()
+            })
+        };
+        (1..=count).map(open).collect()
+    }
+
     pub(crate) fn start(&mut self, node: usize) {
         let data_dir = self.open_data_dir(node);
-        let name = LogName {
-            partition: TopicPartition::new(TopicName::new("t").unwrap(), PartitionId::new(0)),
-            topic_id: group_id().topic_id,
-        };
-        let log = data_dir.open_log(&name, self.log_config.clone(), LogKind::Replicated).unwrap();
+        let log = self.open_log(&data_dir, group_id());
         let voters: Vec<_> = self.nodes.iter().map(|node| node.me).collect();
         let Node { me, root, device, .. } = &self.nodes[node];
         let directory = root.path().to_owned();

@@ -1,5 +1,7 @@
 //! Three replicas over the loss of their leader.
 
+use std::sync::Arc;
+
 use protocol::types::{BrokerId, LeaderEpoch, Offset};
 use raft::groups::TransferError;
 use raft::replica::{ProduceError, Replica};
@@ -177,4 +179,36 @@ fn a_group_works_on_without_a_follower_whose_disk_has_failed() {
         commit(&*leader, &n.to_string(), 1).unwrap();
     }
     told.wait_ended();
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "the times are measured, not asserted")]
+fn many_groups_change_their_leaders_together() {
+    let mut cluster = Cluster::started(3);
+    let gone = cluster.leader();
+    let begun = now();
+    let groups = cluster.open_more(60);
+    let leaders = |without: Option<usize>| {
+        let leads = |node: &usize, group: &[Arc<dyn Replica>; 3]| {
+            Some(*node) != without && group[*node].leadership().is_local
+        };
+        wait_for("a leader of each", || {
+            let led = groups.iter().map(|group| (0..3).find(|node| leads(node, group)));
+            led.collect::<Option<Vec<_>>>()
+        })
+    };
+    let led = leaders(None);
+    eprintln!("sixty groups have leaders after {:?}", begun.elapsed());
+    assert!((0..3).all(|node| led.contains(&node)), "the preferred ones: {led:?}");
+    for (group, leader) in groups.iter().zip(&led) {
+        commit(&*group[*leader], "before", 1).unwrap();
+    }
+    let begun = now();
+    cluster.kill(gone);
+    let led = leaders(Some(gone));
+    eprintln!("and others after {:?}", begun.elapsed());
+    for (group, leader) in groups.iter().zip(&led) {
+        commit(&*group[*leader], "after", 1).unwrap();
+        assert_eq!(values(&read_visible(&*group[*leader])), ["before/0", "after/0"]);
+    }
 }

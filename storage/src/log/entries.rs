@@ -62,7 +62,7 @@ pub struct EntryBounds {
     /// The index that the next entry gets (exclusive end).
     pub end: LogIndex,
     /// Entries below are finished by the log's own [`crate::config::SyncPolicy`] (exclusive). The
-    /// listener is told each time that this moves.
+    /// listener is told each time that this moves. Only a truncation or a reset makes it fall.
     pub finished_end: LogIndex,
 }
 
@@ -275,6 +275,9 @@ impl Log {
 
     /// Gives back what will not be written.
     pub(super) fn give_back(&self, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
         self.env.flusher.release(bytes);
         self.env.space.settle(as_u64(bytes));
     }

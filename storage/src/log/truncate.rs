@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use protocol::types::Offset;
 
+use super::entries::LogKind;
 use super::open::{save_log_cut, save_log_start};
 use super::read::{failure_of, find_batch};
 use super::{Log, Writer, producers};
@@ -26,7 +27,11 @@ impl Log {
     ///
     /// # Errors
     /// [`ReadError::OutOfRange`] outside the log; [`ReadError::Failed`]: the log is offline.
+    ///
+    /// # Panics
+    /// If the log is replicated: not all of its entries have an offset.
     pub fn truncate(&self, to: Offset) -> Result<(), ReadError> {
+        assert_eq!(self.kind(), LogKind::Direct, "entries are cut off by index");
         let mut writer = self.quiet_writer();
         self.state.lock().check_readable(to)?;
         self.write_all(&mut writer)?;

@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use protocol::batch::Codec;
+use bytes::Bytes;
+use protocol::batch::{BatchHeader, Codec};
 use protocol::topic::{TopicId, TopicName, TopicPartition};
-use protocol::types::{LeaderEpoch, Offset, PartitionId};
+use protocol::types::{LeaderEpoch, LogIndex, Offset, PartitionId};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use storage::config::{LogConfig, SyncPolicy};
@@ -15,7 +16,7 @@ use storage::device::Device;
 use storage::device::faulty::{Effect, Fault, FaultyDevice, Operation};
 use storage::error::OpenError;
 use storage::log::Log;
-use storage::log::entries::LogKind;
+use storage::log::entries::{EntryBatch, LogKind};
 use uuid::Uuid;
 
 use crate::support::{Ear, NOW, batch, listen, open_directory_with, read_all, small_segments};
@@ -24,7 +25,9 @@ use crate::support::{Ear, NOW, batch, listen, open_directory_with, read_all, sma
 /// `MILLPOND_SEED` names the first.
 const SEEDS: u64 = 25;
 const LIVES: u32 = 4;
-const TOPICS: [&str; 3] = ["first", "second", "third"];
+const TOPICS: [&str; 3] = ["first", "second", REPLICATED];
+/// The one whose log is replicated.
+const REPLICATED: &str = "third";
 /// Small, so that its halves are used again and again.
 const JOURNAL: JournalConfig = JournalConfig { bytes: 64 << 10, begins_after: 3, logs_min: 1 };
 
@@ -87,7 +90,8 @@ impl Model {
                 self.values.clear();
             }
         }
-        let log = directory.open_log(&name(topic, self.incarnation), config, LogKind::Direct)?;
+        let kind = if topic == REPLICATED { LogKind::Replicated } else { LogKind::Direct };
+        let log = directory.open_log(&name(topic, self.incarnation), config, kind)?;
         self.exists = true;
         self.check(&log, topic);
         let newest = log.latest_epoch().unwrap_or(LeaderEpoch::ZERO);
@@ -108,6 +112,9 @@ impl Model {
             assert_eq!(header.base_offset.get(), i64::try_from(number).unwrap());
             assert_eq!(*body, self.values[number], "{topic}: record {number}");
         }
+        if log.kind() == LogKind::Replicated {
+            assert_eq!(records_of(log).len(), count, "{topic}");
+        }
     }
 
     /// One batch of one record; whether the log took it.
@@ -116,8 +123,19 @@ impl Model {
         let value: Vec<u8> = (0..bytes).map(|_| rng.random()).collect();
         let batch = batch(Codec::None, &[NOW.get()], &value);
         self.values.push(batch.body.to_vec());
-        let appended = open.log.append(batch, open.leader_epoch, NOW).ok()?;
-        Some(appended.next_offset)
+        if open.log.kind() == LogKind::Direct {
+            let appended = open.log.append(batch, open.leader_epoch, NOW).ok()?;
+            return Some(appended.next_offset);
+        }
+        let (base_offset, leader_epoch) = (open.log.pointers().log_end_offset, open.leader_epoch);
+        let header = BatchHeader { base_offset, leader_epoch, ..batch.header };
+        let mut entries = vec![EntryBatch { header, body: batch.body }];
+        if rng.random_bool(0.1) {
+            let payload = Bytes::from_static(b"membership");
+            entries.insert(0, EntryBatch::raft_only(base_offset, leader_epoch, payload));
+        }
+        open.log.append_entries(entries, false, NOW).ok()?;
+        Some(header.next_offset())
     }
 
     fn is_heard(&mut self, open: &Open, end: Offset) -> bool {
@@ -134,7 +152,15 @@ impl Model {
     fn truncate(&mut self, open: &Open, rng: &mut StdRng) -> bool {
         let to = rng.random_range(0..=self.values.len());
         self.acknowledged = self.acknowledged.min(to);
-        let is_cut = open.log.truncate(Offset::new(i64::try_from(to).unwrap())).is_ok();
+        let is_cut = match open.log.kind() {
+            LogKind::Direct => open.log.truncate(Offset::new(i64::try_from(to).unwrap())).is_ok(),
+            LogKind::Replicated => {
+                let end = records_of(&open.log).get(to).copied();
+                open.log
+                    .truncate_entries(end.unwrap_or_else(|| open.log.entry_bounds().end))
+                    .is_ok()
+            }
+        };
         if is_cut {
             self.values.truncate(to);
         }
@@ -154,6 +180,15 @@ impl Model {
         self.values.clear();
         self.open(directory, topic, rng)
     }
+}
+
+/// The indexes of the entries that hold records.
+fn records_of(log: &Log) -> Vec<LogIndex> {
+    // A log that has failed holds nothing that counts.
+    let headers = log.entry_headers(LogIndex::new(0), log.entry_bounds().end);
+    let numbered = (0..).zip(headers.unwrap_or_default());
+    let records = numbered.filter(|(_, entry)| !entry.header.is_raft_only());
+    records.map(|(index, _)| LogIndex::new(index)).collect()
 }
 
 /// One life; whether it ended by a clean close.

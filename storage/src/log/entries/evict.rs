@@ -16,6 +16,7 @@ use protocol::types::{LeaderEpoch, LogIndex, Offset, Timestamp};
 use super::EntryId;
 use super::tracker::{Purged, behind};
 use crate::checkpoint::CheckpointError;
+use crate::entry_index::EntryStart;
 use crate::error::{OpenError, ReadError};
 use crate::log::entries::open::save_start;
 use crate::log::trim::{DeletionOrder, Expired, later};
@@ -98,8 +99,7 @@ impl Log {
         self.state.lock().check_open()?;
         let Expired { segments, candidates, count, .. } = self.expired_segments(Some(now))?;
         // The entry before a segment's first one ends the segment before it.
-        let mut ends: Vec<_> =
-            segments.iter().skip(1).take(count).map(|next| next.entry_start()).collect();
+        let mut behind_them: Vec<_> = segments.iter().skip(1).take(count).cloned().collect();
         if count > 0 && count == segments.len() {
             let end = candidates[count - 1].end_offset;
             let is_whole = self.state.lock().entries().written_end <= behind(upto, 1);
@@ -107,14 +107,19 @@ impl Log {
             let has_offset = segments[count - 1].base_offset() < end;
             if is_whole && has_offset && self.roll_expired(end)? {
                 self.snapshot_at_roll(&mut writer, end);
-                ends.push(self.state.lock().active().entry_start());
+                behind_them.push(Arc::clone(self.state.lock().active()));
             }
         }
-        let within = ends.iter().take_while(|start| start.first_index <= behind(upto, 1));
-        Ok(within.last().and_then(|start| {
-            let index = LogIndex::new(start.first_index.get().checked_sub(1)?);
-            Some(EntryId { index, leader_epoch: start.epoch_before })
-        }))
+        drop(writer);
+        let is_within = |next: &&Arc<Segment>| next.first_index() <= behind(upto, 1);
+        let Some(next) = behind_them.iter().take_while(is_within).last() else { return Ok(None) };
+        if next.base_offset() > self.pointers().recovery_point {
+            let mut writer = self.quiet_writer();
+            self.sync_now(&mut writer).map_err(|error| self.read_error(error))?;
+        }
+        let EntryStart { first_index, epoch_before: leader_epoch } = next.entry_start();
+        let index = first_index.get().checked_sub(1).map(LogIndex::new);
+        Ok(index.map(|index| EntryId { index, leader_epoch }))
     }
 
     /// What the log amounts to up to an entry that is in the files, or was the last to be purged. Blocks.
@@ -148,7 +153,7 @@ impl Log {
 
     /// Whole segments up to the entry `upto` leave the log. Never blocks: their files go with the next
     /// [`Log::apply_retention`]; until then a start finds them again. Entries of a segment that holds
-    /// later ones too stay.
+    /// later ones too stay, and those that are not synced here.
     ///
     /// # Errors
     /// [`ReadError::EntryOutOfRange`] beyond the log; [`ReadError::Failed`] or [`ReadError::Closed`].
@@ -161,7 +166,11 @@ impl Log {
             return Err(ReadError::EntryOutOfRange { wanted: upto, first, end });
         }
         let first = behind(upto, 1);
-        let after = state.segments.partition_point(|segment| segment.first_index() <= first);
+        // A start that finds what was purged, since that is not noted yet, must find all of it.
+        let synced = state.pointers.recovery_point;
+        let after = state.segments.partition_point(|segment| {
+            segment.first_index() <= first && segment.base_offset() <= synced
+        });
         let count = after.saturating_sub(1);
         if count == 0 {
             return Ok(());
@@ -176,8 +185,6 @@ impl Log {
         entries.leaving.extend(gone);
         entries.set_purged(Purged { id, next_offset });
         let pointers = &mut state.pointers;
-        // Nothing of the segments is readable any more, so nothing of them needs a sync.
-        pointers.recovery_point = pointers.recovery_point.max(next_offset);
         pointers.log_start_offset = pointers.log_start_offset.max(next_offset);
         state.validate();
         Ok(())

@@ -10,7 +10,7 @@ use crate::producer_state::{ProducerState, Producers};
 
 /// Seeds of a usual run, the first of them random; `MILLPOND_SEEDS` asks for another number, and
 /// `MILLPOND_SEED` names the first.
-const SEEDS: u64 = 30;
+const SEEDS: u64 = 15;
 const STEPS: u32 = 120;
 /// Idempotent producers of the model.
 const PRODUCERS: i64 = 3;
@@ -366,4 +366,131 @@ pub(super) fn with_seeds(count: u64, run: impl Fn(u64)) {
 #[test]
 fn a_replicated_log_is_a_list_of_entries_whatever_is_done_to_it() {
     with_seeds(SEEDS, run);
+}
+
+fn open_replicated(room: &Room) -> Arc<Log> {
+    let config = LogConfig::default();
+    room.open_kind(LogKind::Replicated, config, None, StopKind::Clean).unwrap()
+}
+
+fn entry(number: i64, base_offset: i64, epoch: i32) -> EntryBatch {
+    let AppendBatch { mut header, body } = batch(number, 1, 39);
+    header.base_offset = Offset::new(base_offset);
+    header.leader_epoch = LeaderEpoch::new(epoch);
+    EntryBatch { header, body }
+}
+
+#[test]
+fn what_does_not_continue_the_log_is_refused_as_a_whole() {
+    let room = Room::new();
+    let log = open_replicated(&room);
+    log.append_entries(vec![entry(1, 0, 3)], false, NOW).unwrap();
+    let raft_only = |offset| {
+        EntryBatch::raft_only(Offset::new(offset), LeaderEpoch::new(3), Bytes::from_static(b"x"))
+    };
+    for refused in [
+        vec![entry(2, 2, 3)],
+        vec![entry(2, 1, 2)],
+        vec![raft_only(0)],
+        vec![entry(2, 1, 3), raft_only(2), entry(3, 3, 3)],
+        vec![entry(2, 1, 4), entry(3, 2, 3)],
+    ] {
+        let error = log.append_entries(refused, false, NOW).unwrap_err();
+        assert!(matches!(error, AppendError::OutOfSequence { .. }), "{error}");
+        assert_eq!(log.entry_bounds().end, index(1));
+    }
+    log.append_entries(vec![raft_only(1), entry(2, 1, 3)], false, NOW).unwrap();
+    assert_eq!(log.pointers().log_end_offset, Offset::new(2));
+    for beyond in
+        [log.offset_after(index(3)), log.truncate_entries(index(4)).map(|()| Offset::ZERO)]
+    {
+        assert!(matches!(beyond, Err(ReadError::EntryOutOfRange { .. })), "{beyond:?}");
+    }
+    log.close().unwrap();
+}
+
+#[test]
+fn the_listener_hears_of_entries_that_take_no_offset() {
+    let room = Room::new();
+    let log = open_replicated(&room);
+    let told = listen(&log);
+    for number in 1..=3 {
+        let blank = EntryBatch::raft_only(Offset::ZERO, LeaderEpoch::new(1), Bytes::new());
+        log.append_entries(vec![blank], true, NOW).unwrap();
+        wait_until_finished(&log, &told);
+        assert_eq!(log.entry_bounds().finished_end, index(number));
+    }
+    assert_eq!(log.pointers().log_end_offset, Offset::ZERO);
+    log.close().unwrap();
+}
+
+#[test]
+fn what_was_staged_and_given_up_leaves_nothing_behind() {
+    let room = Room::new();
+    let log = open_replicated(&room);
+    let stage = |log: &Log| {
+        let staged = log.stage(batch(1, 2, 100), LeaderEpoch::new(1), NOW).unwrap();
+        let StageOutcome::Staged(staged) = staged else { panic!("{staged:?}") };
+        staged
+    };
+    let first = stage(&log);
+    let second = stage(&log);
+    assert_eq!(second.appended.base_offset, Offset::new(2));
+    // The first one was refused, but the second one taken: something else stands in its place.
+    let refused = log.append_entries(vec![second.batch], true, NOW);
+    assert!(matches!(refused, Err(AppendError::OutOfSequence { .. })), "{refused:?}");
+    let void = EntryBatch::raft_only(Offset::ZERO, LeaderEpoch::new(1), Bytes::new());
+    log.append_entries(vec![void], true, NOW).unwrap();
+    log.unstage();
+    assert_eq!(stage(&log).appended, first.appended);
+    // What another leader sends takes the place of what is staged here.
+    let told = listen(&log);
+    log.append_entries(vec![entry(1, 0, 2)], false, NOW).unwrap();
+    wait_until_finished(&log, &told);
+    assert_eq!(room.env.flusher.busy_with(usize::MAX / 2), None, "all bytes were given back");
+    log.close().unwrap();
+}
+
+#[test]
+fn a_log_is_opened_as_what_it_is() {
+    let room = Room::new();
+    let open = |kind| room.open_kind(kind, LogConfig::default(), None, StopKind::PowerLost);
+    let told_kind = |kind| match open(kind) {
+        Err(crate::error::OpenError::Corrupt { what, .. }) => what,
+        other => panic!("{other:?}"),
+    };
+    let log = open_replicated(&room);
+    log.append_entries(vec![entry(1, 0, 1)], false, NOW).unwrap();
+    log.close().unwrap();
+    assert!(told_kind(LogKind::Direct).contains("the log is replicated"));
+    open(LogKind::Replicated).unwrap().close().unwrap();
+    let room = Room::new();
+    let log = room.open(LogConfig::default(), None, StopKind::Clean).unwrap();
+    log.append(batch(1, 1, 39), LeaderEpoch::ZERO, NOW).unwrap();
+    log.close().unwrap();
+    assert_eq!(room.names("entries").len() + room.names("-start").len(), 0);
+    let open = |kind| room.open_kind(kind, LogConfig::default(), None, StopKind::PowerLost);
+    let refused = open(LogKind::Replicated).unwrap_err();
+    assert!(refused.to_string().contains("not replicated"), "{refused}");
+}
+
+#[test]
+fn an_entry_without_an_offset_that_is_lost_takes_what_follows_with_it() {
+    let room = Room::new();
+    let config = LogConfig { segment_bytes_max: 200, ..LogConfig::default() };
+    let open = |stop| room.open_kind(LogKind::Replicated, config.clone(), None, stop).unwrap();
+    let log = open(StopKind::Clean);
+    let told = listen(&log);
+    let blank = EntryBatch::raft_only(Offset::new(1), LeaderEpoch::new(1), Bytes::new());
+    log.append_entries(vec![entry(1, 0, 1), blank], false, NOW).unwrap();
+    wait_until_finished(&log, &told);
+    log.append_entries(vec![entry(2, 1, 1)], false, NOW).unwrap();
+    log.close().unwrap();
+    assert_eq!(room.names(".log").len(), 2);
+    // As if the power had gone before the first file was synced to its end.
+    let path = room.path.join("00000000000000000000.log");
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(100).unwrap();
+    let log = open(StopKind::PowerLost);
+    assert_eq!((log.entry_bounds().end, room.names(".log").len()), (index(1), 1));
+    log.close().unwrap();
 }

@@ -17,7 +17,7 @@ use crate::device::faulty::{Effect, Fault, FaultyDevice, Operation};
 use crate::error::OpenError;
 use crate::log::entries::EntryBatch;
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 25;
 const LIVES: u32 = 5;
 
 /// How a life ends.
