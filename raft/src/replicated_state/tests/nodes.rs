@@ -109,15 +109,19 @@ impl Node {
     }
 }
 
-/// Tells every running node where all of them listen.
-fn introduce(nodes: &[Node]) {
+fn addresses(nodes: &[Node]) -> BTreeMap<BrokerId, PeerAddress> {
     let address = |node: &Node| {
         (
             BrokerId::new(node.broker),
             PeerAddress { host: Ipv4Addr::LOCALHOST.to_string(), port: node.port },
         )
     };
-    let all = nodes.iter().map(address).collect::<BTreeMap<_, _>>();
+    nodes.iter().map(address).collect()
+}
+
+/// Tells every running node where all of them listen.
+fn introduce(nodes: &[Node]) {
+    let all = addresses(nodes);
     for running in nodes.iter().filter_map(|node| node.running.as_ref()) {
         running.peers.set_addresses(all.clone());
     }
@@ -376,4 +380,54 @@ async fn a_leader_without_a_majority_answers_that_the_outcome_is_not_known() {
     let error = answer.unwrap_err();
     assert!(matches!(error, ProposeError::Unknown(_) | ProposeError::NotLeader(_)), "{error}");
     stop_all(&mut nodes).await;
+}
+
+/// As a process that is stopped and goes on: its sockets stay open, and nothing of it runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_hangs_is_replaced_and_follows_when_it_goes_on() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+    let (mut one, listener) = Node::new(1);
+    let starting = runtime.spawn(async move {
+        one.start(listener, Role::Found).await;
+        one
+    });
+    let mut nodes = vec![starting.await.unwrap()];
+    for broker in [2, 3] {
+        let (mut node, listener) = Node::new(broker);
+        node.start(listener, Role::Join).await;
+        nodes.push(node);
+    }
+    let (peers, all) = (nodes[0].running().peers.clone(), addresses(&nodes));
+    // The tasks that a call starts run where it is called.
+    runtime.spawn(async move { peers.set_addresses(all) }).await.unwrap();
+    introduce(&nodes);
+    let group = nodes[0].group().clone();
+    let grown = runtime
+        .spawn(async move { group.change_members(replicas([1, 2, 3]), BTreeSet::new()).await });
+    grown.await.unwrap().unwrap();
+    propose(nodes[1].group(), "before").await;
+
+    let (go_on, stopped) = std::sync::mpsc::channel::<()>();
+    let hanging = runtime.spawn(async move { stopped.recv() });
+    let begin = Instant::now();
+    for attempt in 0.. {
+        match nodes[1].group().propose(Bytes::from(format!("while it hangs {attempt}"))).await {
+            Ok(_) => break,
+            Err(error) => assert!(matches!(error, ProposeError::Unknown(_)), "{error}"),
+        }
+    }
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    nodes[1].led(|view| view.leader.is_some_and(|leader| leader != replica(1))).await;
+    let want = nodes[1].commands();
+    go_on.send(()).unwrap();
+    hanging.await.unwrap().unwrap();
+    nodes[0].led(|view| view.leader.is_some_and(|leader| leader != replica(1))).await;
+    nodes[0].has(&want).await;
+    propose(nodes[2].group(), "after").await;
+    for node in &nodes {
+        node.has(&nodes[2].commands()).await;
+    }
+    stop_all(&mut nodes).await;
+    runtime.shutdown_background();
 }
