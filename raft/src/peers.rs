@@ -18,8 +18,9 @@ mod frame;
 mod hello;
 mod incoming;
 mod link;
+mod node;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -27,19 +28,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use protocol::types::BrokerId;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::replica::SeamFuture;
 use crate::types::ReplicaId;
 use frame::Kind;
+use hello::Purpose;
 pub use hello::Secret;
-use hello::{Identity, Purpose};
-use incoming::Lanes;
-use link::{Link, NoConnection};
+use link::NoConnection;
+use node::{Node, Peer};
 
 /// The largest request and the largest answer.
 pub const MESSAGE_BYTES_MAX: usize = 128 << 20;
@@ -47,8 +46,6 @@ pub const MESSAGE_BYTES_MAX: usize = 128 << 20;
 pub const CONTROL_REQUEST_BYTES_MAX: usize = 4 << 20;
 /// How long an end waits for requests that are being answered.
 const HANDLERS_END_TIMEOUT: Duration = Duration::from_secs(5);
-/// Warnings in a second; more of them are not worth a log that is full of them.
-const WARNINGS_PER_SECOND_MAX: u32 = 10;
 
 /// A message, in the pieces it is made of. They are sent as they are, without being copied together.
 pub type Message = Vec<Bytes>;
@@ -223,31 +220,6 @@ pub struct Peers {
     local_port: u16,
 }
 
-/// What all tasks of the transport share.
-struct Node {
-    me: ReplicaId,
-    secret: Option<Secret>,
-    cluster_id: Mutex<Option<String>>,
-    services: Mutex<HashMap<ServiceId, Arc<dyn Service>>>,
-    peers: Mutex<BTreeMap<BrokerId, Arc<Peer>>>,
-    health: watch::Sender<Arc<BTreeMap<BrokerId, Health>>>,
-    lanes: Lanes,
-    closing: watch::Sender<bool>,
-    /// A receiver is held by everything that a shutdown waits for.
-    running: watch::Sender<()>,
-    warnings: Warnings,
-}
-
-/// A peer that this node knows.
-#[derive(Debug)]
-struct Peer {
-    broker_id: BrokerId,
-    address: PeerAddress,
-    control: Arc<Link>,
-    bulk: Arc<Link>,
-    closed: watch::Sender<bool>,
-}
-
 impl Peers {
     /// Listens, and knows no peers yet.
     ///
@@ -265,18 +237,7 @@ impl Peers {
         }
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
-        let node = Arc::new(Node {
-            me,
-            secret,
-            cluster_id: Mutex::new(cluster_id),
-            services: Mutex::default(),
-            peers: Mutex::default(),
-            health: watch::Sender::default(),
-            lanes: Lanes::default(),
-            closing: watch::Sender::new(false),
-            running: watch::Sender::default(),
-            warnings: Warnings::default(),
-        });
+        let node = Arc::new(Node::new(me, cluster_id, secret));
         tokio::spawn(incoming::accept(listener, Arc::clone(&node)));
         Ok(Self { node, local_port: address.port() })
     }
@@ -435,115 +396,6 @@ impl Peers {
         let ended = node.running.closed();
         if tokio::time::timeout(HANDLERS_END_TIMEOUT, ended).await.is_err() {
             tracing::warn!("requests of other nodes are still being answered");
-        }
-    }
-}
-
-impl Node {
-    fn identity(&self) -> Identity {
-        let cluster_id = self.cluster_id.lock().clone();
-        Identity { me: self.me, cluster_id, secret: self.secret.clone() }
-    }
-
-    /// Who answers a request, if the caller may ask.
-    fn handler(&self, service: ServiceId, from: &Caller) -> Result<Arc<dyn Service>, String> {
-        if service != ServiceId::FORMATION {
-            let ours = self.cluster_id.lock();
-            let name = |id: &Option<String>| {
-                id.as_ref().map_or_else(|| "no cluster".to_owned(), |id| format!("cluster {id}"))
-            };
-            if ours.is_none() || *ours != from.cluster_id {
-                let (me, you) = (self.me, from.replica);
-                let (ours, theirs) = (name(&ours), name(&from.cluster_id));
-                return Err(format!("{me} belongs to {ours}, and {you} to {theirs}"));
-            }
-        }
-        let handler = self.services.lock().get(&service).cloned();
-        handler.ok_or_else(|| format!("{} does not serve service {}", self.me, service.0))
-    }
-
-    async fn call_self(&self, service: ServiceId, request: Message) -> Result<Bytes, CallError> {
-        let caller = Caller { replica: self.me, cluster_id: self.cluster_id.lock().clone() };
-        let handler = self.handler(service, &caller).map_err(CallError::Refused)?;
-        let answering = handler.call(caller, request.concat().into());
-        // On a task, as for anybody else: handlers are not cancelled.
-        let running = self.running.subscribe();
-        let answered = tokio::spawn(async move {
-            let answered = answering.await;
-            drop(running);
-            answered
-        });
-        let answered = answered.await.map_err(|error| CallError::Lost(error.to_string()))?;
-        answered.map(|answer| answer.concat().into()).map_err(CallError::Refused)
-    }
-
-    fn health_of(&self, broker_id: BrokerId) -> Option<Health> {
-        self.health.borrow().get(&broker_id).copied()
-    }
-
-    fn set_health(&self, peer: &Peer, health: Health, why: &str) {
-        let broker_id = peer.broker_id;
-        let changed = self.health.send_if_modified(|all| {
-            // One that is not listed has left.
-            let changes = all.get(&broker_id).is_some_and(|known| *known != health);
-            if changes {
-                Arc::make_mut(all).insert(broker_id, health);
-            }
-            changes
-        });
-        if !changed {
-            return;
-        }
-        let address = &peer.address;
-        match health {
-            Health::Up => {
-                peer.bulk.wake();
-                tracing::info!(%broker_id, %address, "a peer is there");
-            }
-            Health::Suspected => {
-                tracing::info!(%broker_id, %address, why, "a peer does not answer");
-            }
-            Health::Down => tracing::warn!(%broker_id, %address, why, "a peer is down"),
-        }
-    }
-}
-
-impl fmt::Debug for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("me", &self.me).finish_non_exhaustive()
-    }
-}
-
-impl Peer {
-    fn new(node: &Arc<Node>, broker_id: BrokerId, address: PeerAddress) -> Arc<Self> {
-        let link = |purpose| Link::new(Arc::clone(node), broker_id, address.clone(), purpose);
-        let (control, bulk) = (link(Purpose::Control), link(Purpose::Bulk));
-        Arc::new(Self { broker_id, address, control, bulk, closed: watch::Sender::new(false) })
-    }
-
-    fn close(&self, why: &str) {
-        self.closed.send_replace(true);
-        self.control.close(why);
-        self.bulk.close(why);
-    }
-}
-
-/// Warns of what others do, and not without end.
-#[derive(Debug, Default)]
-struct Warnings {
-    second: Mutex<Option<(Instant, u32)>>,
-}
-
-impl Warnings {
-    fn say(&self, what: &str, message: &'static str) {
-        let mut second = self.second.lock();
-        let now = Instant::now();
-        let (began, count) = second
-            .filter(|(began, _)| now.duration_since(*began) < Duration::from_secs(1))
-            .unwrap_or((now, 0));
-        *second = Some((began, count.saturating_add(1)));
-        if count < WARNINGS_PER_SECOND_MAX {
-            tracing::warn!(what, "{message}");
         }
     }
 }
