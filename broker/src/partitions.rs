@@ -325,7 +325,7 @@ mod tests {
         let brokers = |ids: &[i32]| ids.iter().map(|id| BrokerId::new(*id)).collect::<Vec<_>>();
         let name = node.partition("t", 0).name.clone();
         let opened = Asked::Open(group(&name), brokers(&[3, 1, 2]));
-        assert_eq!(*node.replication.asked.lock(), [opened.clone()]);
+        assert_eq!(*node.replication.asked.lock(), std::slice::from_ref(&opened));
         let partitions = &node.broker.partitions;
         assert_eq!(partitions.online().len(), 2, "nothing of what is elsewhere");
         assert_eq!(node.partition("t", 0).replica.log().kind(), LogKind::Replicated);

@@ -5,6 +5,7 @@
 
 use std::net::Ipv4Addr;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -124,23 +125,8 @@ impl TestNode {
         id: i32,
         peers: Option<Peers>,
     ) -> Self {
-        let config = DataDirConfig {
-            open_files_max: 64,
-            tail_cache_bytes_max: 1 << 20,
-            page_cache_bytes_max: 64 << 20,
-            pending_bytes_max: 64 << 20,
-            free_bytes_min: 0,
-            producer_expiration: Duration::from_secs(3600),
-        };
         let broker_id = BrokerId::new(id);
-        let identity = || Identity {
-            cluster_id: "test".to_owned(),
-            broker_id,
-            directory_id: Self::directory_id(id),
-        };
-        let path = directory.path().join("data");
-        let data_dir = DataDir::open_with_device(device, &path, config, identity);
-        let data_dir = Arc::new(data_dir.unwrap());
+        let data_dir = open_data_dir(device, &directory.path().join("data"), broker_id);
         let settings = Arc::new(BrokerSettings::new(Values::new()).unwrap());
         let partitions = Arc::new(Partitions::new(data_dir.clone(), broker_id));
         let replication = Arc::<TestReplication>::default();
@@ -307,6 +293,23 @@ impl TestNode {
         let work = handlers::fetch::handle(&self.broker, &Self::context(api_version), request);
         decode_fetch(api_version, finish(work).await)
     }
+}
+
+fn open_data_dir(device: Arc<dyn Device>, path: &Path, broker_id: BrokerId) -> Arc<DataDir> {
+    let config = DataDirConfig {
+        open_files_max: 64,
+        tail_cache_bytes_max: 1 << 20,
+        page_cache_bytes_max: 64 << 20,
+        pending_bytes_max: 64 << 20,
+        free_bytes_min: 0,
+        producer_expiration: Duration::from_secs(3600),
+    };
+    let identity = || Identity {
+        cluster_id: "test".to_owned(),
+        broker_id,
+        directory_id: TestNode::directory_id(broker_id.get()),
+    };
+    Arc::new(DataDir::open_with_device(device, path, config, identity).unwrap())
 }
 
 /// Runs a request's second stage.

@@ -1,5 +1,7 @@
 //! Behaviours 8 to 12 in this process.
 
+use protocol::types::BrokerId;
+
 use super::*;
 use crate::test_node::{TestNode, assert_encodes, batch, finish, name};
 
@@ -71,6 +73,29 @@ async fn a_partition_has_its_leader_before_its_log_is_open() {
     assert_eq!((partition.error_code, partition.leader_id.0), (0, 1));
     assert_eq!(partition.leader_epoch, -1, "known once the log is open");
     assert_eq!(node.produce("t", 0, batch(&["a"])).await.error_code, 6, "retried by clients");
+}
+
+#[tokio::test]
+async fn a_partition_without_a_known_leader_says_so() {
+    let node = TestNode::among_three().await;
+    node.assign("t", &[&[1, 2, 3]], &[]).await;
+    let ask_for = async || ask(&node, 9, by_name(&["t"])).await.topics[0].partitions[0].clone();
+    let nobody = ask_for().await;
+    assert_eq!((nobody.error_code, nobody.leader_id.0), (5, -1));
+    let replica = node.replica("t", 0);
+    replica.lead(4);
+    replica.set_in_sync(&[3, 1]);
+    let led = ask_for().await;
+    assert_eq!((led.error_code, led.leader_id.0, led.leader_epoch), (0, 1, 4));
+    let in_sync: Vec<i32> = led.isr_nodes.iter().map(|id| id.0).collect();
+    assert_eq!((in_sync, led.replica_nodes.len()), (vec![1, 3], 3));
+    replica.lose(Some(2), 5);
+    let elsewhere = ask_for().await;
+    assert_eq!((elsewhere.leader_id.0, elsewhere.leader_epoch), (2, 5));
+    node.broker.leaders.set_down([BrokerId::new(2)].into());
+    let gone = ask_for().await;
+    assert_eq!((gone.error_code, gone.leader_id.0), (5, -1));
+    assert_eq!(gone.offline_replicas, [m::BrokerId(2)]);
 }
 
 #[tokio::test]
