@@ -142,6 +142,13 @@ impl Inner {
         let state =
             self.raft.with_raft_state(|state| (*state.vote_ref(), state.log_ids.last().copied()));
         let (vote, last) = state.await.map_err(|error| error.to_string())?;
+        // Another may lead by now, and a lease that is lifted stays so for as long as its leader leads.
+        let holder = Some(vote.leader_id.voted_for).filter(|_| vote.committed);
+        if let Some(holder) = holder.filter(|holder| Some(*holder) != leader && *holder != self.me)
+            && health_of(peers, holder) == Some(Health::Up)
+        {
+            return Err(format!("{holder} leads by now"));
+        }
         *self.fence.lock() = leader.map(|leader| (vote.leader_id.term, leader));
         let lift = TransferLeaderRequest::new(vote, SOMEBODY_ELSE, None);
         let lifted = self.raft.handle_transfer_leader(lift).await;
