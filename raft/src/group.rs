@@ -23,6 +23,7 @@ mod tenure;
 mod tests;
 pub(crate) mod types;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
