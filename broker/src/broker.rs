@@ -8,6 +8,8 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::fetch_session::FetchSessions;
 use crate::groups::Groups;
+use crate::leaders::Leaders;
+use crate::leaders::gossip::Gossip;
 use crate::log_levels::LogLevels;
 use crate::partitions::Partitions;
 use crate::read_pool::ReadPool;
@@ -25,6 +27,10 @@ pub(crate) struct Broker {
     pub(crate) cluster: Arc<Cluster>,
     /// Partitions that this broker keeps.
     pub(crate) partitions: Arc<Partitions>,
+    /// Who leads which partition, here and elsewhere.
+    pub(crate) leaders: Arc<Leaders>,
+    /// How other brokers are told and asked about leaders, if there can be any.
+    pub(crate) gossip: Option<Arc<Gossip>>,
     /// Groups that this broker coordinates.
     pub(crate) groups: Groups,
     /// Incremental fetch sessions.

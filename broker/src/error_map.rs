@@ -30,15 +30,18 @@ pub(crate) const fn append(error: &AppendError) -> ErrorCode {
         // Retriable, and clients know that nothing was kept.
         AppendError::Busy { .. } => ErrorCode::NotEnoughReplicas,
         AppendError::DiskFull | AppendError::Failed(_) => ErrorCode::KafkaStorageError,
-        // The topic is being deleted or the process stops: the client asks for metadata again.
-        AppendError::Closed => ErrorCode::NotLeaderOrFollower,
+        // The topic is being deleted, the process stops, or another leads by now: the client asks for
+        // metadata again.
+        AppendError::Closed | AppendError::OutOfSequence { .. } => ErrorCode::NotLeaderOrFollower,
     }
 }
 
 /// A refused read.
 pub(crate) const fn read(error: &ReadError) -> ErrorCode {
     match error {
-        ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        ReadError::OutOfRange { .. } | ReadError::EntryOutOfRange { .. } => {
+            ErrorCode::OffsetOutOfRange
+        }
         ReadError::Failed(_) => ErrorCode::KafkaStorageError,
         ReadError::Closed => ErrorCode::NotLeaderOrFollower,
     }

@@ -18,6 +18,7 @@ mod group_metrics;
 mod groups;
 mod handlers;
 mod http;
+mod leaders;
 mod lifecycle;
 mod log_levels;
 mod metrics;
@@ -26,6 +27,7 @@ mod partition_metrics;
 mod partitions;
 mod read_buffers;
 mod read_pool;
+mod replication;
 mod reply;
 mod request_memory;
 mod resolve;
@@ -36,6 +38,10 @@ mod server;
 mod settings;
 mod telemetry;
 #[cfg(test)]
+mod test_cluster;
+#[cfg(test)]
 mod test_node;
+#[cfg(test)]
+mod test_replica;
 mod topic_view;
 mod wire_text;

@@ -1,10 +1,10 @@
 //! One running broker: the order in which its parts start, and in which they stop.
 //!
 //! ```text
-//! start  data directory (lock, recovery) → ports bound → HTTP → inter-node port → metadata group
-//!        → partitions open → Kafka ports accept
-//! stop   Kafka ports closed → requests in flight answered → groups → metadata group → inter-node port
-//!        → data directory (sync, clean-stop mark, lock)
+//! start  data directory (lock, recovery) → ports bound → HTTP → inter-node port → votes
+//!        → metadata group → partitions open → Kafka ports accept
+//! stop   leaderships handed over → Kafka ports closed → requests in flight answered → groups
+//!        → metadata group → replicas → inter-node port → data directory (sync, clean-stop mark, lock)
 //! ```
 //! A node without data that is to join others opens its data directory only when it knows to which
 //! cluster it will belong; its ports are bound and HTTP answers before that.
@@ -42,6 +42,8 @@ use crate::fetch_session::FetchSessions;
 use crate::group_metrics::GroupMetrics;
 use crate::groups::{Groups, deleted_topics};
 use crate::http::{self, Health, Observed, Phase};
+use crate::leaders::gossip::Gossip;
+use crate::leaders::{Leaders, follow, transfer};
 use crate::log_levels::LogLevels;
 use crate::metrics::EdgeMetrics;
 use crate::partition_metrics::PartitionMetrics;
@@ -191,9 +193,12 @@ impl Running {
     /// [`OpenError`]: the next start recovers as after a crash.
     pub(crate) async fn stop(mut self) -> Result<(), OpenError> {
         self.health.enter(Phase::Stopping);
+        // While clients are still connected: they are told who leads now.
+        self.broker.partitions.hand_over().await;
         self.server.stop().await;
         self.broker.groups.stop().await;
         self.broker.cluster.shutdown().await;
+        self.broker.partitions.stop_replication().await;
         if let Some(inter_node) = &self.inter_node {
             inter_node.peers.shutdown().await;
         }
@@ -280,6 +285,14 @@ impl Start<'_> {
         let settings = Arc::new(self.config.settings.clone());
         let broker_id = data_dir.identity().broker_id;
         let partitions = Arc::new(Partitions::new(Arc::clone(data_dir), broker_id));
+        let leaders = Arc::new(Leaders::new(broker_id, Arc::clone(&partitions)));
+        let gossip = nodes.as_ref().map(|nodes| {
+            Gossip::start(nodes.peers.clone(), Arc::clone(&leaders), Arc::clone(&partitions))
+        });
+        if let Some(nodes) = &nodes {
+            let groups = inter_node::groups(data_dir, &nodes.peers, &clock).await?;
+            partitions.set_replication(Arc::new(groups));
+        }
         let cluster = Cluster::start(ClusterParts {
             data_dir: Arc::clone(data_dir),
             partitions: Arc::clone(&partitions),
@@ -287,7 +300,13 @@ impl Start<'_> {
             listeners,
             nodes,
         });
-        let cluster = Arc::new(cluster.await?);
+        let cluster = match cluster.await {
+            Ok(cluster) => Arc::new(cluster),
+            Err(error) => {
+                partitions.stop_replication().await;
+                return Err(error.into());
+            }
+        };
         Ok(Arc::new(Broker {
             broker_id,
             groups: groups(&cluster, &partitions, &clock, &settings, broker_id),
@@ -295,6 +314,8 @@ impl Start<'_> {
             fetch_sessions: FetchSessions::new(settings.max_fetch_sessions),
             settings,
             cluster,
+            leaders,
+            gossip,
             partitions,
             read_pool: ReadPool::new(READ_THREADS).map_err(StartError::Thread)?,
             response_memory: ResponseMemory::new(RESPONSE_BYTES_MAX),
@@ -319,6 +340,13 @@ async fn start_on(
     let (partitions, clock) = (Arc::clone(&broker.partitions), Arc::clone(&broker.clock));
     let interval = broker.settings.retention_check_interval;
     background.spawn(retention::run(partitions, clock, interval));
+    if let Some(gossip) = &broker.gossip {
+        background.spawn(Arc::clone(gossip).run(broker.cluster.images()));
+        if broker.settings.auto_leader_rebalance {
+            background.spawn(transfer::hand_back(Arc::clone(&broker)));
+        }
+    }
+    background.spawn(follow::run(Arc::clone(&broker)));
     background.spawn(deleted_topics::run(Arc::clone(&broker)));
     let connections = connections(&broker, http_address);
     let mut server = Server::new(Arc::clone(&connections), ConnectionLimits::NOBODY);

@@ -19,6 +19,7 @@ use parking_lot::RwLock;
 use raft::replica::Replica;
 use storage::data_dir::LogName;
 
+use crate::leaders::news::LeadershipNews;
 use crate::settings::TopicSettings;
 use waiters::Waiters;
 
@@ -35,8 +36,15 @@ pub(crate) struct Partition {
 
 impl Partition {
     /// Takes a replica into use: from here on its commits complete who waits.
-    pub(crate) fn new(name: LogName, replica: Arc<dyn Replica>, settings: TopicSettings) -> Self {
-        let waiters = Arc::new(Waiters::default());
+    /// Changes of its leadership are told to `news`.
+    pub(crate) fn new(
+        name: LogName,
+        replica: Arc<dyn Replica>,
+        settings: TopicSettings,
+        news: Arc<LeadershipNews>,
+    ) -> Self {
+        let key = (name.topic_id, name.partition.partition);
+        let waiters = Arc::new(Waiters::new(Some((news, key))));
         replica.set_listener(waiters.clone());
         Self {
             name,

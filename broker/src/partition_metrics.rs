@@ -76,7 +76,7 @@ impl PartitionMetrics {
     pub(crate) fn sample(&self, broker: &Broker) {
         let partitions = &broker.partitions;
         let open = partitions.online();
-        let failed = open.iter().filter(|partition| !partition.replica.leadership().is_local);
+        let failed = open.iter().filter(|partition| partition.replica.log().failure().is_some());
         let failed = failed.count();
         let log_bytes = open.iter().map(|partition| partition.replica.log().size_bytes()).sum();
         self.online.set(as_value(open.len() - failed));

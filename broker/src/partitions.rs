@@ -1,20 +1,25 @@
 //! The partitions that this broker keeps: open, look up, delete.
 //!
-//! Opened and deleted on the reconciler's threads, each partition by one at a time; looked up by
-//! every request.
+//! Opened and deleted by the reconciler, each partition by one step at a time; looked up by every
+//! request. One with a single replica is a log and nothing else; one with several is a log and a group.
 //! A log that cannot be opened takes its own partition offline and nothing else. The lock is never
 //! held while the disk is touched.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 use protocol::topic::TopicId;
 use protocol::types::{BrokerId, PartitionId};
-use raft::replica::ReplicaListener;
+use raft::replica::{Replica, ReplicaListener};
+use raft::types::{GroupId, ReplicaId};
 use storage::data_dir::{DataDir, LogName};
+use storage::log::entries::LogKind;
 
+use crate::leaders::Key;
+use crate::leaders::news::LeadershipNews;
 use crate::partition::Partition;
+use crate::replication::Replication;
 use crate::settings::TopicSettings;
 
 /// All local partitions.
@@ -22,6 +27,9 @@ pub(crate) struct Partitions {
     data_dir: Arc<DataDir>,
     broker_id: BrokerId,
     entries: RwLock<HashMap<(TopicId, PartitionId), Entry>>,
+    /// What opens those with several replicas, once this broker knows others.
+    replication: OnceLock<Arc<dyn Replication>>,
+    news: Arc<LeadershipNews>,
 }
 
 /// One partition that has, or should have, a log here.
@@ -45,7 +53,19 @@ pub(crate) enum LookupError {
 impl Partitions {
     /// No partition yet: the reconciler opens those that the metadata asks for.
     pub(crate) fn new(data_dir: Arc<DataDir>, broker_id: BrokerId) -> Self {
-        Self { data_dir, broker_id, entries: RwLock::default() }
+        let (entries, replication) = (RwLock::default(), OnceLock::new());
+        Self { data_dir, broker_id, entries, replication, news: Arc::default() }
+    }
+
+    /// Takes what keeps partitions with several replicas into use, before the first of them is opened.
+    /// Only the first call counts.
+    pub(crate) fn set_replication(&self, replication: Arc<dyn Replication>) {
+        self.replication.get_or_init(|| replication);
+    }
+
+    /// Changes of the leadership of these partitions.
+    pub(crate) const fn news(&self) -> &Arc<LeadershipNews> {
+        &self.news
     }
 
     /// The directory that all logs are in.
@@ -74,20 +94,66 @@ impl Partitions {
         }
     }
 
-    /// Opens (or creates) the log and makes the partition available, or records why it is offline.
-    /// Does nothing for one that is open. Blocks on the disk: called by the reconciler on its own
-    /// thread.
+    /// Opens (or creates) the log of a partition with one replica and makes the partition available, or
+    /// records why it is offline. Does nothing for one that is open. Blocks on the disk: called by the
+    /// reconciler on its own thread.
     pub(crate) fn open(&self, name: &LogName, settings: TopicSettings) {
-        if self.get(name.topic_id, name.partition.partition).is_ok() {
+        if self.is_online(name) {
             return;
         }
-        let entry = match self.data_dir.open_log(name, settings.log.clone()) {
-            Ok(log) => {
-                let replica = raft::direct::direct(log, self.broker_id);
-                Entry::Online(Arc::new(Partition::new(name.clone(), replica, settings)))
+        let replica = self
+            .data_dir
+            .open_log(name, settings.log.clone(), LogKind::Direct)
+            .map(|log| raft::direct::direct(log, self.broker_id))
+            .map_err(|error| error.to_string());
+        self.take_in(name, settings, replica);
+    }
+
+    /// The same for a partition with several replicas, which are kept by `voters`, the preferred leader
+    /// first. Makes the partition available once this replica is open, whoever leads.
+    pub(crate) async fn open_group(
+        self: &Arc<Self>,
+        name: &LogName,
+        settings: TopicSettings,
+        voters: Vec<ReplicaId>,
+    ) {
+        if self.is_online(name) {
+            return;
+        }
+        let replica = self.open_replica(name, &settings, voters).await;
+        self.take_in(name, settings, replica);
+    }
+
+    async fn open_replica(
+        self: &Arc<Self>,
+        name: &LogName,
+        settings: &TopicSettings,
+        voters: Vec<ReplicaId>,
+    ) -> Result<Arc<dyn Replica>, String> {
+        let replication =
+            self.replication.get().ok_or("this broker does not replicate with others")?;
+        let (partitions, opened, config) = (Arc::clone(self), name.clone(), settings.log.clone());
+        let open = move || partitions.data_dir.open_log(&opened, config, LogKind::Replicated);
+        let log = on_blocking_pool(open).await.map_err(|error| error.to_string())?;
+        replication.open(group(name), log, voters).await
+    }
+
+    fn is_online(&self, name: &LogName) -> bool {
+        self.get(name.topic_id, name.partition.partition).is_ok()
+    }
+
+    fn take_in(
+        &self,
+        name: &LogName,
+        settings: TopicSettings,
+        replica: Result<Arc<dyn Replica>, String>,
+    ) {
+        let entry = match replica {
+            Ok(replica) => {
+                let news = Arc::clone(&self.news);
+                Entry::Online(Arc::new(Partition::new(name.clone(), replica, settings, news)))
             }
-            Err(error) => {
-                let reason = error.to_string();
+            Err(reason) => {
                 tracing::error!(partition = %name.partition, %reason, "a partition is offline");
                 Entry::Offline { name: name.clone(), reason }
             }
@@ -97,14 +163,64 @@ impl Partitions {
 
     /// Takes the partition away from clients, then deletes its log. Blocks on the disk.
     pub(crate) fn delete(&self, name: &LogName) {
-        let entry = self.entries.write().remove(&key(name));
-        if let Some(Entry::Online(partition)) = entry {
-            // Parked fetches find out that the partition is gone; nothing of it commits any more.
-            partition.waiters().lost();
-        }
+        self.take_away(name);
         if let Err(error) = self.data_dir.delete_log(name) {
             tracing::warn!(partition = %name.partition, %error, "a deleted log stays on the disk");
         }
+    }
+
+    /// The same for a partition with several replicas: nothing of it is replicated any more when its
+    /// log goes.
+    pub(crate) async fn delete_group(self: &Arc<Self>, name: LogName) {
+        self.take_away(&name);
+        self.forget_group(&name).await;
+        let partitions = Arc::clone(self);
+        on_blocking_pool(move || partitions.delete(&name)).await;
+    }
+
+    /// Closes the group of a partition whose topic is deleted, and forgets what was promised in it.
+    pub(crate) async fn forget_group(&self, name: &LogName) {
+        if let Some(replication) = self.replication.get() {
+            replication.close(group(name)).await;
+            replication.forget(group(name)).await;
+        }
+    }
+
+    /// A broker is gone: what it led gets other leaders.
+    pub(crate) async fn broker_down(&self, broker: BrokerId) {
+        if let Some(replication) = self.replication.get() {
+            replication.broker_down(broker).await;
+        }
+    }
+
+    /// Hands what is led here and has replicas elsewhere to those, before this broker stops.
+    pub(crate) async fn hand_over(&self) {
+        if let Some(replication) = self.replication.get() {
+            replication.hand_over_all().await;
+        }
+    }
+
+    /// Closes what replicates partitions: the data directory may be closed then.
+    pub(crate) async fn stop_replication(&self) {
+        if let Some(replication) = self.replication.get() {
+            replication.shutdown().await;
+        }
+    }
+
+    fn take_away(&self, name: &LogName) {
+        let entry = self.entries.write().remove(&key(name));
+        if let Some(Entry::Online(partition)) = entry {
+            // Parked fetches find out that the partition is gone; nothing of it commits any more.
+            partition.waiters().ended();
+        }
+    }
+
+    /// Hands the leadership of a partition to another of its replicas. The sentence of an error says
+    /// why it stays.
+    pub(crate) async fn transfer(&self, partition: Key, to: BrokerId) -> Result<(), String> {
+        let replication = self.replication.get().ok_or("there is no other replica")?;
+        let (topic_id, partition) = partition;
+        replication.transfer(GroupId { topic_id, partition }, to).await
     }
 
     /// Takes new settings into use.
@@ -135,6 +251,17 @@ impl Partitions {
     }
 }
 
+async fn on_blocking_pool<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(job).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+const fn group(name: &LogName) -> GroupId {
+    GroupId { topic_id: name.topic_id, partition: name.partition.partition }
+}
+
 const fn key(name: &LogName) -> (TopicId, PartitionId) {
     (name.topic_id, name.partition.partition)
 }
@@ -143,9 +270,12 @@ const fn key(name: &LogName) -> (TopicId, PartitionId) {
 mod tests {
     use std::time::Duration;
 
+    use protocol::topic::{TopicName, TopicPartition};
+
     use super::*;
     use crate::settings::{BrokerSettings, Values};
     use crate::test_node::{TestNode, batch};
+    use crate::test_replica::Asked;
 
     fn settings() -> TopicSettings {
         let broker = BrokerSettings::new(Values::new()).unwrap();
@@ -184,6 +314,41 @@ mod tests {
         assert!(node.broker.partitions.online().is_empty());
         node.broker.partitions.open(&name, settings());
         assert_eq!(node.produce("t", 0, batch(&["b"])).await.base_offset, 0);
+    }
+
+    #[tokio::test]
+    async fn a_partition_with_several_replicas_is_a_log_and_a_group() {
+        let node = TestNode::among_three().await;
+        node.assign("t", &[&[3, 1, 2]], &[]).await;
+        node.assign("elsewhere", &[&[2, 3]], &[]).await;
+        node.assign("alone", &[&[1]], &[]).await;
+        let brokers = |ids: &[i32]| ids.iter().map(|id| BrokerId::new(*id)).collect::<Vec<_>>();
+        let name = node.partition("t", 0).name.clone();
+        let opened = Asked::Open(group(&name), brokers(&[3, 1, 2]));
+        assert_eq!(*node.replication.asked.lock(), [opened.clone()]);
+        let partitions = &node.broker.partitions;
+        assert_eq!(partitions.online().len(), 2, "nothing of what is elsewhere");
+        assert_eq!(node.partition("t", 0).replica.log().kind(), LogKind::Replicated);
+        assert_eq!(node.partition("alone", 0).replica.log().kind(), LogKind::Direct);
+
+        let controller = node.broker.cluster.controller();
+        let changed = controller.delete_topics(vec![Ok(name.topic_id)]).await;
+        node.broker.cluster.reconciled(changed.index).await.unwrap();
+        let (closed, forgotten) = (Asked::Close(group(&name)), Asked::Forget(group(&name)));
+        assert_eq!(*node.replication.asked.lock(), [opened, closed, forgotten]);
+        assert!(!node.data_dir.path().join("t-0").exists());
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_knows_no_others_has_no_groups() {
+        let node = TestNode::new(&[]).await;
+        let lonely = Arc::new(Partitions::new(node.data_dir.clone(), BrokerId::new(1)));
+        let topic_id = TopicId::new(uuid::Uuid::from_u128(5)).unwrap();
+        let partition = TopicPartition::new(TopicName::new("t").unwrap(), PartitionId::new(0));
+        let name = LogName { partition, topic_id };
+        lonely.open_group(&name, settings(), Vec::new()).await;
+        let found = lonely.get(topic_id, PartitionId::new(0));
+        assert!(matches!(found, Err(LookupError::Offline(why)) if why.contains("replicate")));
     }
 
     #[tokio::test]

@@ -8,12 +8,11 @@ use kafka_protocol::messages as m;
 use protocol::error_code::ErrorCode;
 use protocol::topic::TopicId;
 use protocol::types::{BrokerId, PartitionId};
-use raft::replica::Leadership;
 use uuid::Uuid;
 
 use crate::broker::Broker;
 use crate::cluster::image::{Image, PartitionImage, TopicImage};
-use crate::context::RequestContext;
+use crate::context::Listener;
 use crate::error_map;
 use crate::partition::Partition;
 use crate::partitions::{LookupError, Partitions};
@@ -69,17 +68,30 @@ pub(crate) struct LeaderHint {
     pub(crate) endpoint: Option<(String, i32)>,
 }
 
-/// What to tell a client about who leads; `None` if nobody is known to.
+/// What to tell a client about who leads a partition; `None` if nobody is known to.
 pub(crate) fn leader_hint(
     broker: &Broker,
-    context: &RequestContext,
-    leadership: Leadership,
+    listener: &Listener,
+    wanted: TopicRef<'_>,
+    index: i32,
 ) -> Option<LeaderHint> {
-    let leader = leadership.leader?;
-    let listener = &context.listener;
-    let endpoint = (leader == broker.broker_id)
-        .then(|| (listener.advertised_host.clone(), i32::from(listener.advertised_port)));
-    Some(LeaderHint { leader, leader_epoch: leadership.leader_epoch.get(), endpoint })
+    let image = broker.cluster.image();
+    let topic = topic(&image, wanted).ok()?;
+    let partition = topic.partitions.get(usize::try_from(index).ok()?)?;
+    let standing = broker.leaders.standing(topic.id, partition);
+    let leader = standing.leader?;
+    let endpoint = endpoint(&image, leader, listener);
+    Some(LeaderHint { leader, leader_epoch: standing.leader_epoch.get(), endpoint })
+}
+
+/// Host and port of `broker` for clients that came through `listener`, if they can reach it.
+pub(crate) fn endpoint(
+    image: &Image,
+    broker: BrokerId,
+    listener: &Listener,
+) -> Option<(String, i32)> {
+    let endpoint = image.brokers.get(&broker)?.endpoint(&listener.name)?;
+    Some((endpoint.host.clone(), i32::from(endpoint.port)))
 }
 
 /// A name for the wire.

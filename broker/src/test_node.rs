@@ -17,6 +17,9 @@ use protocol::batch::{Attributes, Codec};
 use protocol::response::Response;
 use protocol::topic::{TopicId, TopicName};
 use protocol::types::{BrokerId, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use raft::groups::GroupsConfig;
+use raft::peers::Peers;
+use raft::types::GroupId;
 use storage::data_dir::{DataDir, DataDirConfig, Identity};
 use storage::device::Device;
 use storage::device::faulty::FaultyDevice;
@@ -27,11 +30,15 @@ use uuid::Uuid;
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::cluster::controller::{Layout, TopicSpec};
+use crate::cluster::error::ChangeError;
+use crate::cluster::image::{BrokerImage, Endpoint};
 use crate::cluster::{Cluster, ClusterParts};
 use crate::context::{Listener, RequestContext};
 use crate::fetch_session::FetchSessions;
 use crate::groups::Groups;
 use crate::handlers;
+use crate::leaders::Leaders;
+use crate::leaders::gossip::Gossip;
 use crate::log_levels::LogLevels;
 use crate::partition::Partition;
 use crate::partitions::Partitions;
@@ -40,6 +47,7 @@ use crate::reply::{FramePart, Reply, Work};
 use crate::response_memory::{RESPONSE_BYTES_MAX, ResponseMemory};
 use crate::settings::{BrokerSettings, Values};
 use crate::telemetry::Telemetry;
+use crate::test_replica::{TestReplica, TestReplication};
 
 /// Wall-clock time of a test's first instant.
 pub(crate) const START: i64 = 1_700_000_000_000;
@@ -72,6 +80,8 @@ pub(crate) struct TestNode {
     pub(crate) broker: Arc<Broker>,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) data_dir: Arc<DataDir>,
+    /// Where the replicas of partitions are found that have more than one.
+    pub(crate) replication: Arc<TestReplication>,
     _directory: TempDir,
 }
 
@@ -93,6 +103,27 @@ impl TestNode {
     }
 
     async fn on_device(device: Arc<dyn Device>, directory: TempDir, topics: &[Topic<'_>]) -> Self {
+        let node = Self::open(device, directory, 1, None).await;
+        create(&node.broker.cluster, topics).await;
+        node
+    }
+
+    /// A node that shares partitions with others; its metadata is its own.
+    pub(crate) async fn member(id: i32, peers: Peers) -> Self {
+        Self::open(Arc::new(OsDevice), TempDir::new().unwrap(), id, Some(peers)).await
+    }
+
+    /// The directory of broker `id`.
+    pub(crate) fn directory_id(id: i32) -> Uuid {
+        Uuid::from_u128(u128::from(id.unsigned_abs()))
+    }
+
+    async fn open(
+        device: Arc<dyn Device>,
+        directory: TempDir,
+        id: i32,
+        peers: Option<Peers>,
+    ) -> Self {
         let config = DataDirConfig {
             open_files_max: 64,
             tail_cache_bytes_max: 1 << 20,
@@ -101,17 +132,35 @@ impl TestNode {
             free_bytes_min: 0,
             producer_expiration: Duration::from_secs(3600),
         };
-        let broker_id = BrokerId::new(1);
+        let broker_id = BrokerId::new(id);
         let identity = || Identity {
             cluster_id: "test".to_owned(),
             broker_id,
-            directory_id: Uuid::from_u128(1),
+            directory_id: Self::directory_id(id),
         };
         let path = directory.path().join("data");
         let data_dir = DataDir::open_with_device(device, &path, config, identity);
         let data_dir = Arc::new(data_dir.unwrap());
         let settings = Arc::new(BrokerSettings::new(Values::new()).unwrap());
         let partitions = Arc::new(Partitions::new(data_dir.clone(), broker_id));
+        let replication = Arc::<TestReplication>::default();
+        let leaders = Arc::new(Leaders::new(broker_id, partitions.clone()));
+        let gossip = peers.as_ref().map(|peers| {
+            Gossip::start(peers.clone(), Arc::clone(&leaders), Arc::clone(&partitions))
+        });
+        if let Some(peers) = peers {
+            let config = GroupsConfig {
+                me: peers.me(),
+                peers,
+                device: data_dir.device().clone(),
+                directory: data_dir.path().clone(),
+                clock: Arc::new(|| Timestamp::new(START)),
+            };
+            partitions
+                .set_replication(Arc::new(raft::groups::Groups::start(config).await.unwrap()));
+        } else {
+            partitions.set_replication(replication.clone());
+        }
         let parts = ClusterParts {
             data_dir: data_dir.clone(),
             partitions: partitions.clone(),
@@ -120,7 +169,6 @@ impl TestNode {
             nodes: None,
         };
         let cluster = Arc::new(Cluster::start(parts).await.unwrap());
-        create(&cluster, topics).await;
         let clock = Arc::new(TestClock { now: AtomicI64::new(START) });
         let groups = Groups::new(
             cluster.clone(),
@@ -134,6 +182,8 @@ impl TestNode {
             groups,
             settings,
             cluster,
+            leaders,
+            gossip,
             partitions,
             fetch_sessions: FetchSessions::new(10),
             read_pool: ReadPool::new(1).unwrap(),
@@ -142,7 +192,46 @@ impl TestNode {
             log_levels: LogLevels::new("info", Arc::new(|_: &str| Ok(()))),
             clock: clock.clone(),
         });
-        Self { broker, clock, data_dir, _directory: directory }
+        Self { broker, clock, data_dir, replication, _directory: directory }
+    }
+
+    /// A node that knows brokers 2 and 3, too, which do not exist.
+    pub(crate) async fn among_three() -> Self {
+        let node = Self::new(&[]).await;
+        for id in [2, 3] {
+            let endpoint = Endpoint {
+                listener: "PLAINTEXT".to_owned(),
+                host: format!("host-{id}"),
+                port: 9092,
+            };
+            let image = BrokerImage { endpoints: vec![endpoint], rack: None, node: None };
+            let controller = node.broker.cluster.controller();
+            controller.register(BrokerId::new(id), image).await.unwrap();
+        }
+        node
+    }
+
+    /// Makes a topic whose partitions have these replicas.
+    pub(crate) async fn assign(
+        &self,
+        topic: &str,
+        partitions: &[&[i32]],
+        overrides: &[(&str, &str)],
+    ) {
+        let ids = |brokers: &&[i32]| brokers.iter().map(|id| BrokerId::new(*id)).collect();
+        let overrides = overrides.iter().map(|(key, value)| ((*key).into(), (*value).into()));
+        let spec = TopicSpec {
+            name: TopicName::new(topic).unwrap(),
+            layout: Layout::Assigned(partitions.iter().map(ids).collect()),
+            overrides: overrides.collect(),
+        };
+        create_all(&self.broker.cluster, vec![Ok(spec)]).await;
+    }
+
+    /// The replica of a partition that has several.
+    pub(crate) fn replica(&self, topic: &str, partition: i32) -> Arc<TestReplica> {
+        let topic_id = TopicId::new(self.topic_id(topic)).unwrap();
+        self.replication.replica(GroupId { topic_id, partition: PartitionId::new(partition) })
     }
 
     /// The id of a topic; one that nothing has for a topic that does not exist.
@@ -337,8 +426,12 @@ async fn create(cluster: &Cluster, topics: &[Topic<'_>]) {
             overrides: overrides.collect(),
         })
     });
+    create_all(cluster, specs.collect()).await;
+}
+
+async fn create_all(cluster: &Cluster, specs: Vec<Result<TopicSpec, ChangeError>>) {
     let controller = cluster.controller();
-    let changed = controller.create_topics(controller.plan_topics(specs.collect())).await;
+    let changed = controller.create_topics(controller.plan_topics(specs)).await;
     for topic in &changed.items {
         assert!(topic.is_ok(), "{topic:?}");
     }

@@ -5,6 +5,8 @@
 //! crash took away may have been read under the old epoch, so new records must not stand under the
 //! same (epoch, offset). The log makes an epoch durable before the first batch that carries it.
 //!
+//! It leads from the start until the log fails, and never again after that.
+//!
 //! A produce costs nothing here but the append: no lock, no allocation, no task.
 
 use std::sync::Arc;
@@ -13,12 +15,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use protocol::types::{BrokerId, LeaderEpoch, Offset, Timestamp};
 use storage::error::{LogFailure, ReadError};
-use storage::log::{AppendBatch, Appended, Log, LogListener};
+use storage::log::{AppendBatch, Log, LogListener};
 
 use crate::high_watermark::{Advance, HighWatermark};
 use crate::replica::{
-    DeleteRecordsError, Leadership, ProduceError, Replica, ReplicaListener, ReplicaPointers,
-    SeamFuture,
+    DeleteRecordsError, Leadership, ProduceError, Produced, Replica, ReplicaListener,
+    ReplicaPointers, SeamFuture,
 };
 
 /// Makes the direct replica of `log`, led by `broker_id` in an epoch that was never used before a
@@ -27,7 +29,7 @@ use crate::replica::{
 pub fn direct(log: Arc<Log>, broker_id: BrokerId) -> Arc<dyn Replica> {
     let newest = log.latest_epoch().unwrap_or(LeaderEpoch::ZERO);
     let leader_epoch = if log.recovered_uncleanly() { newest.next() } else { newest };
-    let progress = Arc::new(Progress::new(log.finished_end()));
+    let progress = Arc::new(Progress::new(log.finished_end(), leader_epoch));
     log.set_listener(progress.clone());
     Arc::new(Direct { log, broker_id, leader_epoch, progress })
 }
@@ -40,14 +42,27 @@ struct Direct {
 }
 
 impl Replica for Direct {
-    fn produce(&self, batch: AppendBatch, now: Timestamp) -> Result<Appended, ProduceError> {
-        if self.progress.is_lost() {
+    fn produce(&self, batch: AppendBatch, now: Timestamp) -> Result<Produced, ProduceError> {
+        if self.progress.has_ended() {
             let not_leader = || ProduceError::NotLeader(self.leadership());
             return Err(self.log.failure().map_or_else(not_leader, |f| {
                 ProduceError::Append(storage::error::AppendError::Failed(f))
             }));
         }
-        Ok(self.log.append(batch, self.leader_epoch, now)?)
+        let leader_epoch = self.leader_epoch;
+        Ok(Produced { appended: self.log.append(batch, leader_epoch, now)?, leader_epoch })
+    }
+
+    fn produce_in(
+        &self,
+        leader_epoch: LeaderEpoch,
+        batch: AppendBatch,
+        now: Timestamp,
+    ) -> Result<Produced, ProduceError> {
+        if leader_epoch != self.leader_epoch {
+            return Err(ProduceError::NotLeader(self.leadership()));
+        }
+        self.produce(batch, now)
     }
 
     fn pointers(&self) -> ReplicaPointers {
@@ -66,12 +81,16 @@ impl Replica for Direct {
     }
 
     fn leadership(&self) -> Leadership {
-        let is_local = !self.progress.is_lost();
+        let is_local = !self.progress.has_ended();
         Leadership {
             leader: is_local.then_some(self.broker_id),
             leader_epoch: self.leader_epoch,
             is_local,
         }
+    }
+
+    fn in_sync(&self) -> Vec<BrokerId> {
+        if self.progress.has_ended() { Vec::new() } else { vec![self.broker_id] }
     }
 
     fn log(&self) -> &Arc<Log> {
@@ -122,39 +141,42 @@ async fn on_blocking_pool<T: Send + 'static>(
 /// What the log has told, and who wants to know.
 struct Progress {
     high_watermark: HighWatermark,
-    lost: AtomicBool,
+    leader_epoch: LeaderEpoch,
+    ended: AtomicBool,
     /// Held while the listener is told, so that `set_listener` and the flusher cannot overtake each
     /// other. Pointers are read without it, so that a listener may read them.
     listener: Mutex<Option<Arc<dyn ReplicaListener>>>,
 }
 
 impl Progress {
-    const fn new(finished: Offset) -> Self {
+    const fn new(finished: Offset, leader_epoch: LeaderEpoch) -> Self {
         Self {
             high_watermark: HighWatermark::new(finished),
-            lost: AtomicBool::new(false),
+            leader_epoch,
+            ended: AtomicBool::new(false),
             listener: Mutex::new(None),
         }
     }
 
-    fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Acquire)
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     fn set_listener(&self, listener: Arc<dyn ReplicaListener>) {
         let mut slot = self.listener.lock();
         listener.committed(self.high_watermark.get());
-        if self.is_lost() {
-            listener.lost();
+        if self.has_ended() {
+            listener.ended();
         } else {
+            listener.leads(self.leader_epoch);
             *slot = Some(listener);
         }
     }
 
-    fn lose(&self, slot: &mut Option<Arc<dyn ReplicaListener>>) {
-        self.lost.store(true, Ordering::Release);
+    fn end(&self, slot: &mut Option<Arc<dyn ReplicaListener>>) {
+        self.ended.store(true, Ordering::Release);
         if let Some(listener) = slot.take() {
-            listener.lost();
+            listener.ended();
         }
     }
 }
@@ -162,7 +184,7 @@ impl Progress {
 impl LogListener for Progress {
     fn progressed(&self, finished: Offset) {
         let mut slot = self.listener.lock();
-        if self.is_lost() {
+        if self.has_ended() {
             return;
         }
         match self.high_watermark.advance(finished) {
@@ -175,15 +197,15 @@ impl LogListener for Progress {
             Advance::Regressed { from } => {
                 // This thread serves every log of the disk: give up this partition, not the thread.
                 tracing::error!(%from, to = %finished, "the finished end of a log went back");
-                self.lose(&mut slot);
+                self.end(&mut slot);
             }
         }
     }
 
     fn failed(&self, _failure: &LogFailure) {
         let mut slot = self.listener.lock();
-        if !self.is_lost() {
-            self.lose(&mut slot);
+        if !self.has_ended() {
+            self.end(&mut slot);
         }
     }
 }

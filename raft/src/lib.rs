@@ -3,9 +3,13 @@
 //! The only crate that names openraft. It knows bytes, not topics, groups or wire messages.
 
 pub mod direct;
+mod frames;
+mod group;
+pub mod groups;
 mod high_watermark;
 pub mod metrics;
 pub mod peers;
 pub mod replica;
 pub mod replicated_state;
 pub mod types;
+mod votes;

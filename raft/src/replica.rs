@@ -62,17 +62,33 @@ impl ReplicaPointers {
     }
 }
 
+/// A batch that was taken; its commit is still to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Produced {
+    /// Where it stands.
+    pub appended: Appended,
+    /// The epoch in which it was produced: its commit is one that is told in this epoch.
+    pub leader_epoch: LeaderEpoch,
+}
+
 /// Told of what becomes of a replica.
 ///
 /// Calls come one at a time and in order, from whatever thread found out: mostly the flusher's, on
 /// which every partition of the disk waits. An implementation MUST be quick, MUST NOT block, and
 /// MUST NOT call `produce` or `set_listener` of the replica; reading its pointers is fine.
 pub trait ReplicaListener: Send + Sync {
-    /// The high watermark moved up to this (exclusive).
+    /// The high watermark moved up to this (exclusive), whoever leads.
     fn committed(&self, high_watermark: Offset);
-    /// Leadership was lost or the log failed: what is not committed yet has an unknown outcome.
-    /// Told once, and the last thing told.
+    /// This replica leads from now on, in an epoch above all that it has led in before. Told before a
+    /// produce is taken in that epoch.
+    fn leads(&self, leader_epoch: LeaderEpoch);
+    /// It leads no longer, or does not lead yet: what was produced here in the epoch that ends and is
+    /// not committed by now has an unknown outcome, also if an offset above it is committed later.
+    /// It may lead again.
     fn lost(&self);
+    /// The log failed or the replica was closed. Leadership ends with it, also if [`Self::lost`] was
+    /// not told. Told once, and the last thing told.
+    fn ended(&self);
 }
 
 /// Why a produce was refused. Nothing was appended.
@@ -113,21 +129,38 @@ pub enum DeleteRecordsError {
 /// **Order.** `produce` MUST assign offsets in the order of its calls, without a gap, and MUST NOT
 /// block on a disk or a peer. A duplicate of an idempotent producer gets the offsets of the first.
 ///
-/// **Commit.** A returned [`Appended`] is committed once the listener has been told a high watermark
-/// at or above its `next_offset`; until then its outcome is unknown: it MAY be read after a crash.
-/// Nothing above the high watermark may be shown to a client.
+/// **Commit.** A returned [`Produced`] is committed once the listener has been told a high watermark
+/// at or above its `next_offset` between [`ReplicaListener::leads`] of its epoch and the end of that
+/// leadership; until then its outcome is unknown: it MAY be read after a crash or under another
+/// leader. Nothing above the high watermark may be shown to a client.
 ///
 /// **Crash.** The high watermark MUST NOT go back, also not over a restart that loses no synced
 /// data. No two contents may ever stand under one (leader epoch, offset), over any crash.
 ///
-/// **Failure.** After [`ReplicaListener::lost`] nothing more is told to that listener, `produce`
+/// **Leadership.** Between [`ReplicaListener::leads`] and [`ReplicaListener::lost`] `produce` takes
+/// batches, in that epoch; at any other time it MUST fail. What a batch with an unknown outcome has
+/// become is told by the log alone.
+///
+/// **Failure.** After [`ReplicaListener::ended`] nothing more is told to that listener, `produce`
 /// fails, and what was committed before stays readable where the log allows it.
 pub trait Replica: Send + Sync + 'static {
     /// Appends a validated batch as leader.
     ///
     /// # Errors
     /// [`ProduceError`]; nothing was appended.
-    fn produce(&self, batch: AppendBatch, now: Timestamp) -> Result<Appended, ProduceError>;
+    fn produce(&self, batch: AppendBatch, now: Timestamp) -> Result<Produced, ProduceError>;
+
+    /// The same, for who has decided on the batch by what the log held when `leader_epoch` began: it
+    /// MUST NOT be taken in any other epoch.
+    ///
+    /// # Errors
+    /// [`ProduceError::NotLeader`] unless this replica leads in that epoch; the same as of `produce`.
+    fn produce_in(
+        &self,
+        leader_epoch: LeaderEpoch,
+        batch: AppendBatch,
+        now: Timestamp,
+    ) -> Result<Produced, ProduceError>;
 
     /// The pointers, consistent with each other.
     fn pointers(&self) -> ReplicaPointers;
@@ -135,11 +168,16 @@ pub trait Replica: Send + Sync + 'static {
     /// Who leads.
     fn leadership(&self) -> Leadership;
 
+    /// The brokers whose replicas are within reach of the end of the log, with this one, in any
+    /// order. Empty unless this replica leads: nobody else knows.
+    fn in_sync(&self) -> Vec<BrokerId>;
+
     /// The log, for reads below the pointers. Appending to it directly is forbidden.
     fn log(&self) -> &Arc<Log>;
 
     /// Sets who is told. The last call wins. Before this returns the listener has been told the
-    /// present high watermark, and `lost` if that is the state; news of another thread come after.
+    /// present high watermark and then the present state, which is one of `leads`, `lost` and
+    /// `ended`; news of another thread come after.
     fn set_listener(&self, listener: Arc<dyn ReplicaListener>);
 
     /// Makes everything below `before` unreadable; [`Offset::NONE`] means the high watermark.

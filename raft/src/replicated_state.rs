@@ -13,7 +13,7 @@
 //! `service` answers), proposals on their way to the leader (`proposal`), and what finds the next
 //! leader when one is gone (`takeover`).
 
-mod codec;
+pub(crate) mod codec;
 mod journal;
 mod log_store;
 mod membership;

@@ -60,6 +60,8 @@ use crate::flusher::Flusher;
 pub use crate::journal::JournalConfig;
 use crate::journal::{self, Journal};
 use crate::log::Log;
+use crate::log::entries::LogKind;
+use crate::log::open::Wanted;
 use crate::page_cache::PageCache;
 use crate::space::SpaceGuard;
 use crate::tail_cache::TailCache;
@@ -271,18 +273,25 @@ impl DataDir {
     /// it is; its settings stay. Blocks.
     ///
     /// # Errors
-    /// [`OpenError::Corrupt`] takes only this partition offline; others may still be opened.
-    pub fn open_log(&self, name: &LogName, config: LogConfig) -> Result<Arc<Log>, OpenError> {
+    /// [`OpenError::Corrupt`] takes only this partition offline; others may still be opened. So is a log
+    /// of the other kind refused, if it holds anything.
+    pub fn open_log(
+        &self,
+        name: &LogName,
+        config: LogConfig,
+        kind: LogKind,
+    ) -> Result<Arc<Log>, OpenError> {
         let mut claim = self.claim(&name.partition)?;
         let directory = self.path.join(name.partition.to_string());
         if let Some(open) = &claim.open {
-            refuse_other_topic(name, open.topic_id, &directory)?;
+            log_directory::refuse_other_topic(name, open.topic_id, &directory)?;
+            log_directory::refuse_other_kind(open.log.kind(), kind, &directory)?;
             return Ok(Arc::clone(&open.log));
         }
         let device = &*self.environment.device;
         let (checkpoint, stop) = match log_directory::read_topic_id(device, &directory)? {
             Some(found) => {
-                refuse_other_topic(name, found, &directory)?;
+                log_directory::refuse_other_topic(name, found, &directory)?;
                 let left = self.logs.states().left_by_last_user(&name.partition);
                 if left.0.is_none() {
                     log_directory::complete(device, &self.path, name)?;
@@ -296,7 +305,8 @@ impl DataDir {
             }
         };
         let file_delete_delay = config.file_delete_delay;
-        let log = Log::open(&self.environment, directory, name, config, checkpoint, stop)?;
+        let wanted = Wanted { config, kind };
+        let log = Log::open(&self.environment, directory, name, wanted, checkpoint, stop)?;
         let (topic_id, noted) = (name.topic_id, log.checkpoint());
         self.logs.states().set_open(&name.partition, topic_id, noted);
         claim.open = Some(OpenLog { log: Arc::clone(&log), topic_id, file_delete_delay, noted });
@@ -315,12 +325,12 @@ impl DataDir {
         let directory = self.path.join(name.partition.to_string());
         let delay = match claim.open.as_ref() {
             Some(open) => {
-                refuse_other_topic(name, open.topic_id, &directory)?;
+                log_directory::refuse_other_topic(name, open.topic_id, &directory)?;
                 open.file_delete_delay
             }
             None => {
                 if let Some(found) = log_directory::read_topic_id(device, &directory)? {
-                    refuse_other_topic(name, found, &directory)?;
+                    log_directory::refuse_other_topic(name, found, &directory)?;
                 }
                 Duration::ZERO
             }
@@ -480,16 +490,4 @@ fn list(device: &dyn Device, path: &Path) -> Result<Vec<DirectoryEntry>, OpenErr
 fn log_partitions(entries: &[DirectoryEntry]) -> impl Iterator<Item = TopicPartition> {
     let directories = entries.iter().filter(|entry| entry.is_directory);
     directories.filter_map(|entry| log_directory::parse(&entry.name))
-}
-
-/// A topic that was deleted and made anew has another id; its old log must not be taken for it.
-fn refuse_other_topic(name: &LogName, found: TopicId, directory: &Path) -> Result<(), OpenError> {
-    if found == name.topic_id {
-        return Ok(());
-    }
-    Err(OpenError::Corrupt {
-        path: directory.to_owned(),
-        position: 0,
-        what: format!("it belongs to topic id {found}, not to {}", name.topic_id),
-    })
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocol::types::{Offset, ProducerEpoch, ProducerId, Sequence};
+use protocol::types::{LeaderEpoch, LogIndex, Offset, ProducerEpoch, ProducerId, Sequence};
 
 /// Why a log is offline. Final until the process starts again and recovers it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -58,6 +58,21 @@ pub enum AppendError {
         /// How many.
         pending_bytes: usize,
     },
+    /// An entry does not continue a replicated log.
+    #[error(
+        "an entry at offset {offset} of epoch {leader_epoch} does not continue a log that ends at \
+         {log_end_offset} in epoch {newest}"
+    )]
+    OutOfSequence {
+        /// The entry's base offset.
+        offset: Offset,
+        /// Its epoch.
+        leader_epoch: LeaderEpoch,
+        /// What its base offset must be.
+        log_end_offset: Offset,
+        /// The epoch of the entry before it; [`LeaderEpoch::NONE`] if there is none.
+        newest: LeaderEpoch,
+    },
     /// The log is offline.
     #[error(transparent)]
     Failed(LogFailure),
@@ -78,6 +93,16 @@ pub enum ReadError {
         log_start_offset: Offset,
         /// End, exclusive (asking for it is legal and returns nothing).
         log_end_offset: Offset,
+    },
+    /// Entries that a replicated log does not hold: purged, or not appended yet.
+    #[error("entry {wanted} is outside {first}..{end}")]
+    EntryOutOfRange {
+        /// Asked for.
+        wanted: LogIndex,
+        /// First that is there, inclusive.
+        first: LogIndex,
+        /// End, exclusive.
+        end: LogIndex,
     },
     /// The log is offline.
     #[error(transparent)]

@@ -136,6 +136,17 @@ impl Flusher {
         Ok(())
     }
 
+    /// Counts `bytes` that wait for the disk whatever the bound says. They are released once.
+    pub(crate) fn reserve_anyway(&self, bytes: usize) {
+        self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// How many bytes wait, if `bytes` more would be too many.
+    pub(crate) fn busy_with(&self, bytes: usize) -> Option<usize> {
+        let pending = self.pending_bytes.load(Ordering::Relaxed);
+        (pending > 0 && pending + bytes > self.pending_bytes_max).then_some(pending)
+    }
+
     /// `bytes` wait no longer: they were written or given up.
     pub(crate) fn release(&self, bytes: usize) {
         self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);

@@ -81,6 +81,18 @@ impl LeaderEpochs {
         true
     }
 
+    /// As [`LeaderEpochs::truncate_end`] for a replicated log, which knows of no other epochs than those
+    /// of its entries: the last entry has epoch `last`, or there is none.
+    pub(crate) fn end_with(&mut self, last: Option<LeaderEpoch>, end: Offset) -> bool {
+        let gone_from = self.rows.partition_point(|row| Some(row.leader_epoch) <= last);
+        let gone_start = self.rows.get(gone_from).map(|row| row.start_offset);
+        self.rows.truncate(gone_from);
+        // An epoch without a record gave its place to the one that is gone now.
+        let is_back =
+            last.is_some_and(|last| self.begin(last, gone_start.map_or(end, |s| s.min(end))));
+        gone_start.is_some() || is_back
+    }
+
     /// Forgets epochs that end at or before `start`; the epoch that holds `start` begins there.
     pub(crate) fn truncate_start(&mut self, start: Offset) -> bool {
         let after = self.rows.partition_point(|row| row.start_offset <= start);
@@ -157,6 +169,25 @@ mod tests {
         assert!(t.truncate_end(Offset::new(5)));
         assert_eq!(t, table(&[(1, 0), (3, 5)]));
         assert!(!t.truncate_end(Offset::new(5)), "a row at the end itself stays");
+    }
+
+    #[test]
+    fn a_replicated_log_knows_no_epoch_of_entries_that_are_gone() {
+        let epoch = |epoch| Some(LeaderEpoch::new(epoch));
+        let full = table(&[(1, 0), (2, 10), (4, 20), (5, 30)]);
+        for (last, end, rows, has_changed) in [
+            (epoch(5), 40, &[(1, 0), (2, 10), (4, 20), (5, 30)][..], false),
+            (epoch(5), 30, &[(1, 0), (2, 10), (4, 20), (5, 30)], false),
+            (epoch(2), 15, &[(1, 0), (2, 10)], true),
+            (epoch(3), 20, &[(1, 0), (2, 10), (3, 20)], true),
+            (epoch(3), 15, &[(1, 0), (2, 10), (3, 15)], true),
+            (epoch(0), 0, &[(0, 0)], true),
+            (None, 0, &[], true),
+        ] {
+            let mut t = full.clone();
+            assert_eq!(t.end_with(last, Offset::new(end)), has_changed, "{last:?} {end}");
+            assert_eq!(t, table(rows), "{last:?} {end}");
+        }
     }
 
     #[test]

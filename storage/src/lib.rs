@@ -15,6 +15,7 @@ pub mod config;
 pub mod data_dir;
 pub mod device;
 mod disk_syncs;
+mod entry_index;
 pub mod environment;
 pub mod error;
 mod file_cache;

@@ -26,6 +26,7 @@ use crate::recovery;
 use crate::scan::as_u64;
 
 mod close;
+pub mod entries;
 pub(crate) mod open;
 pub(crate) mod pieces;
 pub mod producers;
@@ -80,7 +81,8 @@ pub struct LogPointers {
 /// Told by the flusher, on its thread, in order: keep it short, never block, never call back into
 /// a log's append.
 pub trait LogListener: Send + Sync {
-    /// `finished` (exclusive) has moved: synced, or written where the log is relaxed.
+    /// `finished` (exclusive) has moved: synced, or written where the log is relaxed. In a replicated
+    /// log also when only [`entries::EntryBounds::finished_end`] has: some entries take no offset.
     fn progressed(&self, finished: Offset);
     /// The log went offline; no further progress will be told.
     fn failed(&self, failure: &LogFailure);
@@ -177,8 +179,8 @@ impl Log {
     /// See [`AppendError`]; nothing was appended.
     ///
     /// # Panics
-    /// If the header does not describe the body, or `epoch` is older than the log's newest: both
-    /// are the caller's to check.
+    /// If the header does not describe the body, `epoch` is older than the log's newest, or the log
+    /// is replicated: all are the caller's to check.
     pub fn append(
         &self,
         batch: AppendBatch,
@@ -189,11 +191,7 @@ impl Log {
         let batch_bytes = HEADER_BYTES + body.len();
         assert_eq!(batch_bytes, header.batch_bytes(), "a header describes its own body");
         let mut state = self.state.lock();
-        match &state.phase {
-            Phase::Open => {}
-            Phase::Failed(failure) => return Err(AppendError::Failed(failure.clone())),
-            Phase::Closed => return Err(AppendError::Closed),
-        }
+        state.check_appendable()?;
         let segment_bytes_max = state.config.segment_bytes_max;
         if as_u64(batch_bytes) > u64::from(segment_bytes_max) {
             return Err(AppendError::LargerThanSegment { batch_bytes, segment_bytes_max });
@@ -206,14 +204,7 @@ impl Log {
                 duplicate: true,
             });
         }
-        self.env
-            .flusher
-            .reserve(batch_bytes)
-            .map_err(|pending_bytes| AppendError::Busy { pending_bytes })?;
-        if !self.env.space.admit(as_u64(batch_bytes)) {
-            self.env.flusher.release(batch_bytes);
-            return Err(AppendError::DiskFull);
-        }
+        self.reserve(batch_bytes)?;
         let appended = state.append(header, body, epoch, now);
         let must_queue = !std::mem::replace(&mut state.is_queued, true);
         drop(state);
@@ -294,8 +285,7 @@ impl Log {
 
     fn give_up_pending(&self, state: &mut State) {
         let bytes = state.drop_pending();
-        self.env.flusher.release(bytes);
-        self.env.space.settle(as_u64(bytes));
+        self.give_back(bytes);
     }
 
     /// The writer's lock, at a moment when the flusher syncs none of this log's files.

@@ -53,6 +53,27 @@ pub(crate) enum Judgement {
     Duplicate(ProducedBatch),
 }
 
+/// What [`Producers::note_undoably`] changed.
+#[derive(Debug, Default)]
+pub(crate) enum Undo {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The producer was not known.
+    Forget(ProducerId),
+    /// A batch was added, and perhaps pushed another one out.
+    Pop {
+        /// Of whom.
+        producer_id: ProducerId,
+        /// What was pushed out.
+        dropped: Option<ProducedBatch>,
+        /// When its batch before came.
+        last_seen: Timestamp,
+    },
+    /// Everything known of the producer was replaced.
+    Restore(ProducerId, ProducerState),
+}
+
 /// The producers of one log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Producers {
@@ -138,6 +159,55 @@ impl Producers {
             base_offset: header.base_offset,
             next_offset: header.next_offset(),
         });
+    }
+
+    /// As [`Producers::note`]; returns what takes it back, as long as nothing was noted since that is
+    /// not taken back before.
+    pub(crate) fn note_undoably(&mut self, header: &BatchHeader, seen: Timestamp) -> Undo {
+        let producer_id = header.producer_id;
+        if producer_id == ProducerId::NONE {
+            return Undo::Nothing;
+        }
+        let undo = match self.by_id.get(&producer_id) {
+            None => Undo::Forget(producer_id),
+            Some(state)
+                if state.producer_epoch != header.producer_epoch
+                    || header.attributes.is_control() =>
+            {
+                Undo::Restore(producer_id, state.clone())
+            }
+            Some(state) => {
+                let is_full = state.batches.len() == BATCHES_MAX;
+                let dropped = state.batches.first().filter(|_| is_full).copied();
+                Undo::Pop { producer_id, dropped, last_seen: state.last_seen }
+            }
+        };
+        self.note(header, seen);
+        undo
+    }
+
+    /// Takes back what was noted. A producer that was forgotten since stays so.
+    pub(crate) fn undo(&mut self, undo: Undo) {
+        match undo {
+            Undo::Nothing => {}
+            Undo::Forget(producer_id) => {
+                self.by_id.remove(&producer_id);
+            }
+            Undo::Pop { producer_id, dropped, last_seen } => {
+                if let Some(state) = self.by_id.get_mut(&producer_id) {
+                    state.batches.pop();
+                    if let Some(dropped) = dropped {
+                        state.batches.insert(0, dropped);
+                    }
+                    state.last_seen = last_seen;
+                }
+            }
+            Undo::Restore(producer_id, earlier) => {
+                if let Some(state) = self.by_id.get_mut(&producer_id) {
+                    *state = earlier;
+                }
+            }
+        }
     }
 
     /// Forgets producers that were silent for `expiration`; dates those found at recovery.
@@ -287,6 +357,30 @@ mod tests {
         p.expire(NOW, DAY);
         let almost = Timestamp::new(NOW.get() + 86_399_999);
         assert!(matches!(p.judge(&batch(0, 0, 1, 0), almost, DAY), Ok(Judgement::Duplicate(_))));
+    }
+
+    #[test]
+    fn what_is_undone_was_never_there() {
+        let marker = BatchHeader {
+            attributes: Attributes::new(Codec::None).with_control(),
+            ..batch(1, -1, 1, 70)
+        };
+        let mut sent: Vec<_> = (0..7).map(|i| batch(0, i * 10, 10, i64::from(i) * 10)).collect();
+        sent.extend([marker, batch(1, 0, 5, 71), batch(3, 0, 5, 76), batch(3, 5, 1, 81)]);
+        sent.push(BatchHeader { producer_id: ProducerId::NONE, ..batch(0, -1, 1, 82) });
+        let mut p = Producers::default();
+        let mut steps = Vec::new();
+        for (seen, header) in (1..).map(Timestamp::new).zip(&sent) {
+            let before = p.clone();
+            steps.push((p.note_undoably(header, seen), before));
+            let mut noted = steps.last().unwrap().1.clone();
+            noted.note(header, seen);
+            assert_eq!(p, noted);
+        }
+        for (undo, before) in steps.into_iter().rev() {
+            p.undo(undo);
+            assert_eq!(p, before);
+        }
     }
 
     #[test]

@@ -10,20 +10,25 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use protocol::types::{LeaderEpoch, Offset, Timestamp};
+use protocol::types::{LeaderEpoch, Offset};
 
 use crate::checkpoint::{TEMPORARY_SUFFIX, write_atomic};
 use crate::config::LogConfig;
 use crate::device::{Device, DeviceFile, OpenMode};
 use crate::environment::{LogEnvironment, StopKind};
 use crate::error::OpenError;
+use crate::log::entries::open::FoundEntries;
 use crate::log::open::LOG_CUT_FILE;
 use crate::producer_snapshot;
-use crate::scan::{Found, SWEEP_WINDOW_BYTES, Scan, ScanError, Wait, as_u64};
+use crate::scan::{SWEEP_WINDOW_BYTES, ScanError, as_u64};
 use crate::segment::{
-    self, ActiveIndex, LOG_SUFFIX, NewestRecord, RAFT_ONLY_SUFFIX, SUFFIXES, Segment, leaving,
+    self, ENTRIES_SUFFIX, LOG_SUFFIX, RAFT_ONLY_SUFFIX, SUFFIXES, Segment, SegmentEntries, leaving,
     parse_file_name,
 };
+
+mod sweep;
+
+use sweep::Sweep;
 
 /// Stands in the directory of a log whose write or sync has failed, until the next recovery. The page
 /// cache may then show bytes that will never be written, and a sync may succeed without them.
@@ -125,17 +130,25 @@ pub(crate) struct Recovered {
 /// Opens segments after a clean stop: nothing of them is read but their sizes.
 ///
 /// # Errors
-/// [`OpenError::Io`]; [`OpenError::Corrupt`] for a file larger than a segment can be.
+/// [`OpenError::Io`]; [`OpenError::Corrupt`] for a file larger than a segment can be, or if a segment
+/// of a replicated log does not tell which entries it holds.
 pub(crate) fn trust(
     env: &LogEnvironment,
     directory: &Path,
     bases: &[Offset],
     log_end_offset: Offset,
+    entries: Option<&FoundEntries>,
 ) -> Result<Recovered, OpenError> {
     let mut segments = Vec::with_capacity(bases.len());
     for (at, base_offset) in bases.iter().enumerate() {
         let is_active = at + 1 == bases.len();
-        segments.push(Arc::new(found_segment(env, directory, *base_offset, is_active)?));
+        let mut segment = found_segment(env, directory, *base_offset, is_active)?;
+        if let Some(entries) = entries {
+            let start = entries.start_of(*base_offset);
+            let start = start.ok_or_else(|| entries.damaged(directory, *base_offset))?;
+            segment = segment.with_entries(SegmentEntries::none_from(start));
+        }
+        segments.push(Arc::new(segment));
     }
     Ok(Recovered { segments, log_end_offset, epochs: Vec::new() })
 }
@@ -168,6 +181,8 @@ pub(crate) struct Recovery<'a> {
     pub(crate) must_rewrite: bool,
     /// Whether what is read is durable already, by a sync of the whole file system.
     pub(crate) is_synced: bool,
+    /// In a replicated log.
+    pub(crate) entries: Option<&'a FoundEntries>,
 }
 
 /// One segment after it was read.
@@ -192,8 +207,8 @@ impl Recovery<'_> {
             // The names of segments above the recovery point may not be durable yet.
             self.env.device.sync_dir(self.directory).map_err(io_error(self.directory, "sync"))?;
         }
-        let mut recovered =
-            trust(self.env, self.directory, &bases[..first_read], self.recovery_point)?;
+        let (trusted, point) = (&bases[..first_read], self.recovery_point);
+        let mut recovered = trust(self.env, self.directory, trusted, point, self.entries)?;
         for segment in &recovered.segments {
             segment.close();
         }
@@ -201,7 +216,8 @@ impl Recovery<'_> {
             let swept = self.sweep(bases[at], &mut recovered.epochs)?;
             recovered.log_end_offset = swept.end_offset;
             let next = bases.get(at + 1).copied();
-            let goes_on = !swept.was_cut && next == Some(swept.end_offset);
+            let goes_on = !swept.was_cut
+                && next.is_some_and(|next| next == swept.end_offset && self.is_next(&swept, next));
             self.check_synced(&swept, next)?;
             if goes_on {
                 self.finish_closed(&swept.segment)?;
@@ -221,18 +237,18 @@ impl Recovery<'_> {
         base_offset: Offset,
         epochs: &mut Vec<(LeaderEpoch, Offset)>,
     ) -> Result<Swept, OpenError> {
-        let segment = found_segment(self.env, self.directory, base_offset, true)?;
+        let segment = self.swept_segment(base_offset)?;
         let path = segment.path().to_owned();
         let file = self.env.device.open(&path, OpenMode::Write).map_err(io_error(&path, "open"))?;
-        let mut sweep = Sweep::new(base_offset, segment.bytes(), epochs.len());
+        let mut sweep = Sweep::new(&segment, epochs.len());
         if self.stop == StopKind::Killed && self.recovery_point > base_offset {
-            sweep.start_from_index(self.env, &segment, self.recovery_point)?;
+            sweep.start_from_index(self.env, &segment, &*file, self.recovery_point)?;
         }
         let mut ended = sweep.run(&*file, self.config, self.recovery_point, epochs);
         if ended.is_err() && sweep.started_at > 0 && sweep.next_offset < self.recovery_point {
             // The index may have led to a place that is no batch: without it, then.
             epochs.truncate(sweep.epochs_before);
-            sweep = Sweep::new(base_offset, segment.bytes(), epochs.len());
+            sweep = Sweep::new(&segment, epochs.len());
             ended = sweep.run(&*file, self.config, self.recovery_point, epochs);
         }
         let was_cut = match ended {
@@ -259,9 +275,37 @@ impl Recovery<'_> {
         }
         let end_offset = sweep.next_offset;
         segment.reset(sweep.position, sweep.newest, sweep.first_timestamp, sweep.index);
+        segment.set_entry_count(sweep.entry_count);
         segment.trim_index(self.env).map_err(io_error(&path, "trim the index of"))?;
         self.save_raft_only(&segment)?;
         Ok(Swept { segment, end_offset, was_cut })
+    }
+
+    /// A segment that is about to be read. In a replicated log its file tells which entries it holds; one
+    /// without an entry may lack that, and gets it.
+    fn swept_segment(&self, base_offset: Offset) -> Result<Segment, OpenError> {
+        let segment = found_segment(self.env, self.directory, base_offset, true)?;
+        let Some(entries) = self.entries else { return Ok(segment) };
+        if let Some(start) = entries.start_of(base_offset) {
+            return Ok(segment.with_entries(SegmentEntries::none_from(start)));
+        }
+        if segment.bytes() > 0 {
+            return Err(entries.damaged(self.directory, base_offset));
+        }
+        let segment = segment.with_entries(SegmentEntries::none_from(entries.start()));
+        segment
+            .create_entries(self.env)
+            .and_then(|()| self.env.device.sync_dir(self.directory))
+            .map_err(io_error(&segment.sibling(ENTRIES_SUFFIX), "create"))?;
+        Ok(segment)
+    }
+
+    /// Whether the first entry of the segment at `next` follows the last of the one that was read. An
+    /// entry without an offset may be missing in between.
+    fn is_next(&self, swept: &Swept, next: Offset) -> bool {
+        let end = swept.segment.entries().map(SegmentEntries::end);
+        self.entries
+            .is_none_or(|entries| entries.start_of(next).map(|start| start.first_index) == end)
     }
 
     /// Replaces the file by a synced copy of its first `bytes`.
@@ -302,6 +346,7 @@ impl Recovery<'_> {
             segment.raft_only_saved();
             return Ok(());
         }
+        self.env.files.forget(&path);
         match self.env.device.remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(io_error(&path, "remove")(error))
@@ -315,6 +360,10 @@ impl Recovery<'_> {
         let end = swept.end_offset;
         let missing_up_to = match next {
             Some(next) if next <= self.recovery_point && next != end => next,
+            Some(next) if next < self.recovery_point && !self.is_next(swept, next) => {
+                let entries = self.entries.expect("only a replicated log lacks entries");
+                return Err(entries.damaged(self.directory, next));
+            }
             None if end < self.recovery_point => self.recovery_point,
             Some(_) | None => return Ok(()),
         };
@@ -363,110 +412,6 @@ pub(crate) fn note_failed(device: &dyn Device, directory: &Path) -> Result<(), O
         .and_then(|mark| mark.sync_all())
         .and_then(|()| device.sync_dir(directory));
     noted.map_err(io_error(&path, "note a failure in"))
-}
-
-/// The state of a walk through one segment.
-struct Sweep {
-    base_offset: Offset,
-    bytes: u32,
-    started_at: u32,
-    position: u32,
-    next_offset: Offset,
-    /// Whether `next_offset` is what the next batch must start with.
-    is_chained: bool,
-    index: ActiveIndex,
-    newest: NewestRecord,
-    first_timestamp: Option<Timestamp>,
-    epochs_before: usize,
-}
-
-impl Sweep {
-    fn new(base_offset: Offset, bytes: u32, epochs_before: usize) -> Self {
-        Self {
-            base_offset,
-            bytes,
-            started_at: 0,
-            position: 0,
-            next_offset: base_offset,
-            is_chained: true,
-            index: ActiveIndex::default(),
-            newest: NewestRecord { timestamp: Timestamp::NONE, last_offset: base_offset },
-            first_timestamp: None,
-            epochs_before,
-        }
-    }
-
-    /// Skips what the index files cover below the recovery point.
-    fn start_from_index(
-        &mut self,
-        env: &LogEnvironment,
-        segment: &Segment,
-        recovery_point: Offset,
-    ) -> Result<(), OpenError> {
-        let (index, position) = ActiveIndex::read_below(env, segment, recovery_point, self.bytes)?;
-        self.newest = index.newest(self.base_offset);
-        self.index = index;
-        (self.started_at, self.position) = (position, position);
-        self.is_chained = position == 0;
-        Ok(())
-    }
-
-    fn run(
-        &mut self,
-        file: &dyn DeviceFile,
-        config: &LogConfig,
-        recovery_point: Offset,
-        epochs: &mut Vec<(LeaderEpoch, Offset)>,
-    ) -> Result<(), ScanError> {
-        let mut scan = Scan::new(file, u64::from(self.bytes), Wait::ForDisk, SWEEP_WINDOW_BYTES);
-        while let Some(found) = scan.batch_at(u64::from(self.position))? {
-            self.check_chain(&found, recovery_point, epochs.last())?;
-            if found.header.next_offset() > recovery_point {
-                scan.check_crc(&found)?;
-            }
-            self.take(&found, config, epochs);
-        }
-        Ok(())
-    }
-
-    /// The CRC covers neither offset nor epoch, so bytes of another place would pass it.
-    fn check_chain(
-        &mut self,
-        found: &Found,
-        recovery_point: Offset,
-        last_epoch: Option<&(LeaderEpoch, Offset)>,
-    ) -> Result<(), ScanError> {
-        let header = &found.header;
-        let damaged = |what| Err(ScanError::Damaged { position: found.position, what });
-        if self.is_chained {
-            if header.base_offset != self.next_offset {
-                let (has, expected) = (header.base_offset, self.next_offset);
-                return damaged(format!("the batch has offset {has}, expected {expected}"));
-            }
-        } else if !(self.base_offset..=recovery_point).contains(&header.base_offset) {
-            return damaged(format!("offset {} does not belong here", header.base_offset));
-        }
-        if last_epoch.is_some_and(|(last, _)| header.leader_epoch < *last) {
-            return damaged(format!("epoch {} is older than the last", header.leader_epoch));
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, found: &Found, config: &LogConfig, epochs: &mut Vec<(LeaderEpoch, Offset)>) {
-        let header = &found.header;
-        if epochs.last().is_none_or(|(last, _)| *last < header.leader_epoch) {
-            epochs.push((header.leader_epoch, header.base_offset));
-        }
-        if self.position == 0 {
-            self.first_timestamp = Some(header.max_timestamp);
-        }
-        let interval = config.index_interval_bytes;
-        self.index.note(self.base_offset, self.position, header, interval, &mut self.newest);
-        self.position =
-            u32::try_from(found.end()).expect("a scan stays inside a file that fits 32 bits");
-        self.next_offset = header.next_offset();
-        self.is_chained = true;
-    }
 }
 
 /// Names the file and what was being done.

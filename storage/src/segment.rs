@@ -5,6 +5,7 @@
 //!                      .index       see `offset_index`
 //!                      .timeindex   see `time_index`
 //!                      .raftonly    see `raft_only`; most segments have none
+//!                      .entries     see `entry_index`; in replicated logs alone
 //! ```
 //! The last segment of a log is active: its index rows are in memory and go to their files lazily.
 //! All others are closed: their files change no more, and lookups go through a mapping.
@@ -17,11 +18,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use protocol::batch::BatchHeader;
-use protocol::types::{Offset, Timestamp};
+use protocol::types::{LogIndex, Offset, Timestamp};
 
 use crate::checkpoint;
 use crate::config::LogConfig;
 use crate::device::{DeviceFile, OpenMode};
+use crate::entry_index::{EntryRow, EntryStart};
 use crate::environment::LogEnvironment;
 use crate::error::OpenError;
 use crate::mmap::Mapping;
@@ -31,21 +33,24 @@ use crate::scan::as_u64;
 use crate::time_index::{self, TimeRow, TimeRows};
 
 mod active_index;
+mod entries;
 mod index_files;
 pub(crate) mod leaving;
 
 use active_index::newest_of;
 pub(crate) use active_index::{ActiveIndex, NewestRecord};
+pub(crate) use entries::read_entry_start;
 
 /// What the names of a segment's files end with.
 pub(crate) const LOG_SUFFIX: &str = ".log";
 pub(crate) const OFFSET_INDEX_SUFFIX: &str = ".index";
 pub(crate) const TIME_INDEX_SUFFIX: &str = ".timeindex";
 pub(crate) const RAFT_ONLY_SUFFIX: &str = ".raftonly";
+pub(crate) const ENTRIES_SUFFIX: &str = ".entries";
 /// All of them, in the order in which they leave: a segment whose log is there may lack an index, but
-/// not the places of its Raft-only entries, see [`leaving`].
-pub(crate) const SUFFIXES: [&str; 4] =
-    [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, LOG_SUFFIX, RAFT_ONLY_SUFFIX];
+/// not the places of its Raft-only entries nor the index of its first one, see [`leaving`].
+pub(crate) const SUFFIXES: [&str; 5] =
+    [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, LOG_SUFFIX, RAFT_ONLY_SUFFIX, ENTRIES_SUFFIX];
 
 #[derive(Debug)]
 enum Index {
@@ -60,6 +65,29 @@ enum Index {
 struct ClosedIndex {
     offsets: Mapping,
     raft_only: RaftOnlyRows,
+    /// In a replicated log.
+    entries: Option<Mapping>,
+}
+
+/// What a segment of a replicated log holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentEntries {
+    /// Where it starts, also if its first entry is still to come.
+    pub(crate) start: EntryStart,
+    /// How many are in its file. Right in an active segment; in a closed one the next segment tells.
+    pub(crate) count: u32,
+}
+
+impl SegmentEntries {
+    /// Nothing yet.
+    pub(crate) const fn none_from(start: EntryStart) -> Self {
+        Self { start, count: 0 }
+    }
+
+    /// The index behind its last entry. For an active segment.
+    pub(crate) fn end(self) -> LogIndex {
+        LogIndex::new(self.start.first_index.get() + u64::from(self.count))
+    }
 }
 
 #[derive(Debug)]
@@ -74,6 +102,8 @@ struct State {
     /// `None` until it is read from the index.
     newest: Option<NewestRecord>,
     index: Index,
+    /// In a replicated log.
+    entries: Option<SegmentEntries>,
 }
 
 /// Where a lookup should start reading.
@@ -105,6 +135,7 @@ impl Segment {
             first_written_at: None,
             newest,
             index,
+            entries: None,
         };
         Self::with(directory, base_offset, state)
     }
@@ -124,6 +155,7 @@ impl Segment {
             first_written_at: None,
             newest: None,
             index,
+            entries: None,
         };
         Self::with(directory, base_offset, state)
     }
@@ -305,7 +337,8 @@ impl Segment {
         let file = env.device.open(&path, OpenMode::Create).map_err(failed("open"))?;
         let offsets = Mapping::open(file.std_file()).map_err(failed("map"))?;
         let raft_only = checkpoint::read_whole(&*env.device, &self.sibling(RAFT_ONLY_SUFFIX))?;
-        Ok(ClosedIndex { offsets, raft_only: RaftOnlyRows::decode(&raft_only.unwrap_or_default()) })
+        let raft_only = RaftOnlyRows::decode(&raft_only.unwrap_or_default());
+        Ok(ClosedIndex { offsets, raft_only, entries: self.map_entries(env)? })
     }
 
     /// The last row of the time index tells the largest timestamp of a closed segment.
@@ -420,6 +453,11 @@ impl State {
         };
         let newest = self.newest.get_or_insert_with(|| active.newest(base_offset));
         active.note(base_offset, position, header, interval_bytes, newest);
+        if let Some(entries) = &mut self.entries {
+            let row = EntryRow { relative_index: entries.count, position };
+            active.entries.get_or_insert_default().note(row, batch_bytes, interval_bytes);
+            entries.count += 1;
+        }
     }
 }
 

@@ -91,6 +91,15 @@ impl SpaceGuard {
         true
     }
 
+    /// Counts `bytes` that will be written in any case, and closes the guard if that is too much.
+    /// Each byte MUST be settled once.
+    pub(crate) fn admit_anyway(&self, bytes: u64) {
+        self.admitted_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.available_bytes() < self.free_bytes_min {
+            self.close();
+        }
+    }
+
     /// `bytes` of what was admitted have been written or given up. To be called once for many
     /// appends, not for each.
     pub(crate) fn settle(&self, bytes: u64) {

@@ -113,6 +113,10 @@ impl Controller {
         &self,
         planned: Vec<Result<PlannedTopic, ChangeError>>,
     ) -> Changed<PlannedTopic> {
+        for two in planned.iter().flatten().filter(|topic| topic.replica_count() == 2) {
+            tracing::warn!(topic = %two.0.name,
+                "a topic with two replicas takes records only while both of them work");
+        }
         let command = |good: &[&PlannedTopic]| {
             Command::CreateTopics(good.iter().map(|topic| topic.0.clone()).collect())
         };
@@ -230,7 +234,7 @@ impl Controller {
     }
 
     /// Tells the cluster where `broker` is, unless it knows.
-    pub(super) async fn register(
+    pub(crate) async fn register(
         &self,
         broker: BrokerId,
         image: BrokerImage,

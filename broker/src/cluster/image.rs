@@ -168,14 +168,9 @@ impl BrokerImage {
 }
 
 impl PartitionImage {
-    /// The broker that leads it: with one replica, that one.
-    pub(crate) fn leader(&self) -> Option<BrokerId> {
+    /// The broker that should lead it while all is well.
+    pub(crate) fn preferred_leader(&self) -> Option<BrokerId> {
         self.replicas.first().copied()
-    }
-
-    /// The wire's `isr`: replicas that have everything that is committed. With one replica, that one.
-    pub(crate) fn isr(&self) -> &[BrokerId] {
-        &self.replicas
     }
 }
 

@@ -12,18 +12,24 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use protocol::types::{BrokerId, LogIndex};
+use raft::types::ReplicaId;
 use storage::data_dir::{DataDir, LogName};
 use storage::error::OpenError;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
+use uuid::Uuid;
 
-use self::plan::{Plan, Strays};
+use self::plan::{Local, Plan, Strays};
 use super::image::Image;
 use crate::partitions::Partitions;
 use crate::settings::BrokerSettings;
 
 /// Logs that are opened or deleted at once. Opening waits for the disk most of the time.
 const WORKERS: usize = 8;
+
+/// Groups that are opened or deleted at once. Each waits for its log, and then for its votes, which
+/// those that wait together read and write together.
+const GROUPS_AT_ONCE: usize = 64;
 
 /// Follows the images of the cluster.
 pub(super) struct Reconciler {
@@ -44,12 +50,15 @@ impl Reconciler {
     pub(super) async fn start(&mut self, data_dir: &Arc<DataDir>) -> Result<Arc<Image>, OpenError> {
         let image = self.images.borrow_and_update().clone();
         let strays = Strays::find(data_dir.list()?, &image, self.broker_id);
+        for name in &strays.deleted {
+            self.partitions.forget_group(name).await;
+        }
         let dir = data_dir.clone();
         each(strays.deleted, move |name| delete_log(&dir, &name)).await;
         let dir = data_dir.clone();
         each(strays.unknown, move |name| set_aside(&dir, &name)).await;
-        self.carry_out(Plan::between(&Image::default(), &image, self.broker_id, &self.settings))
-            .await;
+        let plan = Plan::between(&Image::default(), &image, self.broker_id, &self.settings);
+        self.carry_out(plan, &image).await;
         self.reconciled.send_replace(image.index);
         Ok(image)
     }
@@ -64,17 +73,33 @@ impl Reconciler {
             }
             let image = self.images.borrow_and_update().clone();
             let plan = Plan::between(&done, &image, self.broker_id, &self.settings);
-            self.carry_out(plan).await;
+            self.carry_out(plan, &image).await;
             self.reconciled.send_replace(image.index);
             done = image;
         }
     }
 
-    async fn carry_out(&self, plan: Plan) {
+    async fn carry_out(&self, plan: Plan, image: &Arc<Image>) {
+        let is_alone = |local: &Local| local.replicas.len() == 1;
+        let (alone, replicated): (Vec<_>, Vec<_>) = plan.delete.into_iter().partition(is_alone);
         let partitions = self.partitions.clone();
-        each(plan.delete, move |name| partitions.delete(&name)).await;
+        each(alone, move |local| partitions.delete(&local.name)).await;
         let partitions = self.partitions.clone();
-        each(plan.open, move |(name, settings)| partitions.open(&name, settings)).await;
+        each_at_once(replicated, move |local| {
+            let partitions = partitions.clone();
+            async move { partitions.delete_group(local.name).await }
+        })
+        .await;
+        let (alone, replicated): (Vec<_>, Vec<_>) =
+            plan.open.into_iter().partition(|(local, _)| is_alone(local));
+        let partitions = self.partitions.clone();
+        each(alone, move |(local, settings)| partitions.open(&local.name, settings)).await;
+        let (partitions, image) = (self.partitions.clone(), image.clone());
+        each_at_once(replicated, move |(local, settings)| {
+            let (partitions, voters) = (partitions.clone(), voters(&image, &local.replicas));
+            async move { partitions.open_group(&local.name, settings, voters).await }
+        })
+        .await;
         let partitions = self.partitions.clone();
         each(plan.configure, move |(name, settings)| partitions.set_settings(&name, settings))
             .await;
@@ -98,6 +123,41 @@ fn set_aside(data_dir: &DataDir, name: &LogName) {
     }
 }
 
+/// The replicas on `brokers` as Raft knows them. A broker that has never told how others reach it has
+/// no directory that could be named; it has a vote all the same, which it cannot cast.
+fn voters(image: &Image, brokers: &[BrokerId]) -> Vec<ReplicaId> {
+    let voter = |broker: &BrokerId| {
+        let node = image.brokers.get(broker).and_then(|broker| broker.node.as_ref());
+        let directory_id = node.map_or(Uuid::nil(), |node| node.directory_id);
+        ReplicaId { broker_id: *broker, directory_id }
+    };
+    brokers.iter().map(voter).collect()
+}
+
+/// Does `work` for each of `items`, many of them at once.
+async fn each_at_once<T, W: Future<Output = ()> + Send + 'static>(
+    items: Vec<T>,
+    work: impl Fn(T) -> W,
+) {
+    let mut running = JoinSet::new();
+    for item in items {
+        if running.len() == GROUPS_AT_ONCE {
+            note(running.join_next().await);
+        }
+        running.spawn(work(item));
+    }
+    while !running.is_empty() {
+        note(running.join_next().await);
+    }
+}
+
+/// A step that panicked leaves its partition as it was: its clients are told so, the others go on.
+fn note(ended: Option<Result<(), JoinError>>) {
+    if let Some(Err(error)) = ended {
+        tracing::error!(%error, "a step of the reconciler panicked");
+    }
+}
+
 /// Does `work` for each of `items` on up to [`WORKERS`] blocking threads.
 async fn each<T: Send + 'static>(items: Vec<T>, work: impl Fn(T) + Clone + Send + 'static) {
     let workers = items.len().min(WORKERS);
@@ -113,10 +173,7 @@ async fn each<T: Send + 'static>(items: Vec<T>, work: impl Fn(T) + Clone + Send 
             }
         });
     }
-    while let Some(ended) = running.join_next().await {
-        if let Err(error) = ended {
-            // The partition at fault is not open: its clients are told so, the others go on.
-            tracing::error!(%error, "a step of the reconciler panicked");
-        }
+    while !running.is_empty() {
+        note(running.join_next().await);
     }
 }

@@ -7,6 +7,7 @@ use protocol::topic::{TopicId, TopicPartition};
 use protocol::types::{BrokerId, PartitionId};
 use storage::config::LogConfig;
 use storage::data_dir::{DataDirConfig, Identity, LogName};
+use storage::log::entries::LogKind;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -150,7 +151,7 @@ async fn logs_that_the_metadata_does_not_know_are_deleted_only_if_their_topic_wa
         let partition = PartitionId::new(0);
         let partition = TopicPartition::new(TopicName::new(topic).unwrap(), partition);
         let name = LogName { partition, topic_id: id };
-        drop(data_dir.open_log(&name, LogConfig::default()).unwrap());
+        drop(data_dir.open_log(&name, LogConfig::default(), LogKind::Direct).unwrap());
     }
     data_dir.close().unwrap();
 

@@ -17,8 +17,9 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::cluster::controller::{Layout, TopicSpec};
 use crate::cluster::error::ChangeError;
-use crate::cluster::image::TopicImage;
+use crate::cluster::image::{Image, PartitionImage, TopicImage};
 use crate::cluster::outcome::Refusal;
+use crate::leaders::Key;
 use crate::partitions::Partitions;
 use crate::settings::{BrokerSettings, GroupSettings, Values};
 
@@ -75,6 +76,31 @@ impl Groups {
         }
     }
 
+    /// Takes over the groups of a partition that is led here from now on, and gives up those of one
+    /// that is not any more. The owner, if there is one.
+    pub(crate) fn leadership_changed(&self, (topic, partition): Key) -> Option<Arc<Owner>> {
+        let image = self.cluster.image();
+        let offsets = image.topics.get(OFFSETS_TOPIC).filter(|known| known.id == topic)?;
+        let partition = usize::try_from(partition.get()).ok()?;
+        let former = {
+            let mut owners = self.owners.write();
+            let is_this = owners.topic == Some(topic);
+            let owner = owners.by_partition.get_mut(partition).filter(|_| is_this);
+            owner.and_then(|owner| owner.take_if(|owner| !owner.is_in_office()))
+        };
+        if let Some(former) = former {
+            former.resign();
+        }
+        self.owner_of(offsets, partition).ok()
+    }
+
+    /// The partition of `__consumer_offsets` that a group belongs to; `None` before that exists.
+    pub(crate) fn place_of(&self, image: &Image, group: &str) -> Option<(TopicId, PartitionImage)> {
+        let topic = image.topics.get(OFFSETS_TOPIC)?;
+        let partition = partition_of(group, topic.partitions.len());
+        Some((topic.id, topic.partitions.get(partition)?.clone()))
+    }
+
     /// Waits until no snapshot is being written, and lets no other begin: the data directory may be
     /// closed then.
     pub(crate) async fn stop(&self) {
@@ -96,18 +122,19 @@ impl Groups {
         self.owners.read().by_partition.iter().flatten().cloned().collect()
     }
 
-    /// Sees to it that groups can be coordinated: creates the topic if it is not there.
+    /// Sees to it that groups can be coordinated: creates the topic if it is not there, and tells
+    /// whether it was.
     ///
     /// # Errors
     /// [`ChangeError`]; the client may ask again.
-    pub(crate) async fn create_topic(&self) -> Result<(), ChangeError> {
+    pub(crate) async fn create_topic(&self) -> Result<bool, ChangeError> {
         let is_there = || self.cluster.image().topics.contains_key(OFFSETS_TOPIC);
         if is_there() {
-            return Ok(());
+            return Ok(true);
         }
         let _alone = self.creating.lock().await;
         if is_there() {
-            return Ok(());
+            return Ok(true);
         }
         let controller = self.cluster.controller();
         let planned = controller.plan_topics(vec![Ok(self.topic_spec()?)]);
@@ -120,7 +147,7 @@ impl Groups {
         }
         self.cluster.reconciled(changed.index).await?;
         self.load();
-        Ok(())
+        Ok(false)
     }
 
     fn topic_spec(&self) -> Result<TopicSpec, ChangeError> {
@@ -153,6 +180,7 @@ impl Groups {
             let owners = self.owners.read();
             if owners.topic == Some(topic.id)
                 && let Some(Some(owner)) = owners.by_partition.get(partition)
+                && owner.is_in_office()
                 && !owner.is_spent()
             {
                 return Ok(Arc::clone(owner));
@@ -160,6 +188,7 @@ impl Groups {
         }
         let id = PartitionId::new(i32::try_from(partition).map_err(|_large| Unavailable::NotHere)?);
         let open = self.partitions.get(topic.id, id).map_err(|_why| Unavailable::NotHere)?;
+        let leader_epoch = open.waiters().leads_in().ok_or(Unavailable::NotHere)?;
         let mut owners = self.owners.write();
         if owners.topic != Some(topic.id) {
             *owners = Owners { topic: Some(topic.id), by_partition: Vec::new() };
@@ -173,10 +202,12 @@ impl Groups {
             let snapshot = SnapshotFile::new(device, data_dir.path(), open.name.clone());
             let (clock, cluster) = (Arc::clone(&self.clock), Arc::clone(&self.cluster));
             let covering = Arc::clone(&self.covering);
-            Owner::start(open, clock, cluster, self.terms(), snapshot, covering)
+            Owner::start((open, leader_epoch), clock, cluster, self.terms(), snapshot, covering)
         };
         let owner = &mut owners.by_partition[partition];
-        owner.take_if(|owner| owner.is_spent());
+        if let Some(former) = owner.take_if(|owner| owner.is_spent() || !owner.is_in_office()) {
+            former.resign();
+        }
         Ok(Arc::clone(owner.get_or_insert_with(start)))
     }
 

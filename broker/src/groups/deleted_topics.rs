@@ -34,8 +34,8 @@ pub(crate) async fn run(broker: Arc<Broker>) {
     }
 }
 
-/// However long this takes, what is gone is decided by the topics that there are when it is forgotten.
-async fn forget(owner: &Owner) {
+/// Has one owner forget what belongs to topics that are no more. However long this takes, what is gone is decided by the topics that there are when it is forgotten.
+pub(crate) async fn forget(owner: &Owner) {
     loop {
         let stored = owner.store(|shard, _| {
             let records = shard.plan_forgetting(RECORDS_MAX);

@@ -8,6 +8,10 @@
 //! kept, written later, and answered then; until that is done only heartbeats are taken. When the log
 //! is lost, so are the groups here: whoever waits is told to look for the coordinator again. After a
 //! while another owner loads them anew.
+//!
+//! An owner belongs to one leader epoch of its partition. What it holds was read from the log after that
+//! epoch began, and every append of it is taken in that epoch or not at all, so that no change is
+//! decided upon by what another leader has changed meanwhile.
 
 mod background;
 mod writing;
@@ -21,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use protocol::group_record::GroupRecord;
-use protocol::types::Offset;
+use protocol::types::{LeaderEpoch, Offset};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use self::writing::AppendOutcome;
@@ -34,7 +38,7 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::partition::Partition;
 use crate::partition::commit_wait::CommitWait;
-use crate::partition::waiters::CommitState;
+use crate::partition::waiters::{CommitState, Target};
 
 /// When an append that the log has refused for now is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -89,6 +93,8 @@ pub(crate) enum PlanRefusal {
 /// The groups of one partition.
 pub(crate) struct Owner {
     partition: Arc<Partition>,
+    /// The epoch in which the partition is led here as long as this serves.
+    leader_epoch: LeaderEpoch,
     clock: Arc<dyn Clock>,
     /// Where the topics are seen.
     cluster: Arc<Cluster>,
@@ -143,9 +149,10 @@ struct Uncovered {
 }
 
 impl Owner {
-    /// Begins to load the groups of `partition`, and then serves them.
+    /// Begins to load the groups of `partition`, and then serves them as long as that is led here in
+    /// `leader_epoch`.
     pub(super) fn start(
-        partition: Arc<Partition>,
+        (partition, leader_epoch): (Arc<Partition>, LeaderEpoch),
         clock: Arc<dyn Clock>,
         cluster: Arc<Cluster>,
         terms: Terms,
@@ -154,6 +161,7 @@ impl Owner {
     ) -> Arc<Self> {
         let owner = Arc::new(Self {
             partition,
+            leader_epoch,
             clock,
             cluster,
             terms,
@@ -176,6 +184,28 @@ impl Owner {
     /// The two clocks.
     pub(crate) fn times(&self) -> Times {
         Times { now: self.clock.monotonic(), wall_ms: self.clock.now().get() }
+    }
+
+    /// Whether the partition is led here in the epoch of this owner.
+    pub(crate) fn is_in_office(&self) -> bool {
+        self.partition.waiters().leads_in() == Some(self.leader_epoch)
+    }
+
+    /// Ends it with its epoch: whoever waits is told to look for the coordinator again.
+    pub(crate) fn resign(&self) {
+        let mut state = self.state.lock();
+        if !matches!(*state, State::Lost(_)) {
+            self.give_up(&mut state);
+            self.look_again.notify_one();
+        }
+    }
+
+    /// The groups, if they are served.
+    fn serving<'a>(
+        &self,
+        state: &'a mut MutexGuard<'_, State>,
+    ) -> Result<&'a mut Serving, Unavailable> {
+        if self.is_in_office() { state.serving() } else { Err(Unavailable::NotHere) }
     }
 
     /// Whether another owner may load the groups: this one has given them up some time ago.
@@ -214,7 +244,7 @@ impl Owner {
         look: impl FnOnce(&Shard) -> T,
     ) -> Result<(T, Offset), Unavailable> {
         let mut state = self.state.lock();
-        let serving = state.serving()?;
+        let serving = self.serving(&mut state)?;
         // What was committed to a topic that is deleted by now is not to be seen.
         serving.shard.see(self.cluster.image());
         Ok((look(&serving.shard), serving.end))
@@ -227,7 +257,7 @@ impl Owner {
     ) -> Result<T, Unavailable> {
         let at = self.times();
         let mut state = self.state.lock();
-        let serving = state.serving()?;
+        let serving = self.serving(&mut state)?;
         let touched = touch(&mut serving.shard, at);
         self.arm(serving);
         Ok(touched)
@@ -241,7 +271,7 @@ impl Owner {
     ) -> Result<oneshot::Receiver<Told>, Unavailable> {
         let at = self.times();
         let mut state = self.state.lock();
-        let serving = state.serving()?;
+        let serving = self.serving(&mut state)?;
         serving.check_not_held_back()?;
         let ticket = Ticket(serving.next_ticket);
         serving.next_ticket += 1;
@@ -264,7 +294,7 @@ impl Owner {
     ) -> Result<(T, Offset), Unavailable> {
         let at = self.times();
         let mut state = self.state.lock();
-        state.serving()?.check_not_held_back()?;
+        self.serving(&mut state)?.check_not_held_back()?;
         let changed = self.guarded(&mut state, |state| {
             let serving = state.serving()?;
             serving.shard.see(self.cluster.image());
@@ -286,7 +316,7 @@ impl Owner {
     ) -> Result<(T, Offset), PlanRefusal> {
         let at = self.times();
         let mut state = self.state.lock();
-        let serving = state.serving().map_err(PlanRefusal::Unavailable)?;
+        let serving = self.serving(&mut state).map_err(PlanRefusal::Unavailable)?;
         serving.check_not_held_back().map_err(PlanRefusal::Unavailable)?;
         serving.shard.see(self.cluster.image());
         let (planned, records) = plan(&mut serving.shard, at).map_err(PlanRefusal::Group)?;
@@ -322,7 +352,11 @@ impl Owner {
 
     /// Whether everything below `upto` is committed already.
     pub(crate) fn is_committed(&self, upto: Offset) -> bool {
-        self.partition.waiters().commit_state(upto) == CommitState::Committed
+        self.partition.waiters().commit_state(self.target(upto)) == CommitState::Committed
+    }
+
+    const fn target(&self, upto: Offset) -> Target {
+        Target { next_offset: upto, leader_epoch: self.leader_epoch }
     }
 
     /// Waits until everything below `upto` is committed.
@@ -331,7 +365,7 @@ impl Owner {
     /// [`Unavailable::NotHere`] if nobody will know any more.
     pub(crate) async fn committed(&self, upto: Offset) -> Result<(), Unavailable> {
         let mut wait = CommitWait::default();
-        wait.add(Arc::clone(self.partition.waiters()), upto);
+        wait.add(Arc::clone(self.partition.waiters()), self.target(upto));
         poll_fn(|cx| wait.poll_finished(cx)).await;
         if wait.is_all_committed() { Ok(()) } else { Err(Unavailable::NotHere) }
     }

@@ -18,8 +18,10 @@ use uuid::Uuid;
 
 use crate::groups::{Groups, deleted_topics};
 use crate::handlers;
+use crate::leaders::follow;
 use crate::reply::{Reply, Work};
 use crate::test_node::{TestNode, assert_encodes, batch, finish, name, produce_request};
+use crate::test_replica::TestReplica;
 use crate::wire_text::text;
 
 const VERSION: i16 = 5;
@@ -99,6 +101,127 @@ async fn committed(node: &TestNode) -> (i16, Vec<(String, i64)>) {
     let topics = response.topics.iter();
     let offsets = topics.map(|it| (it.name.to_string(), it.partitions[0].committed_offset));
     (response.error_code, offsets.collect())
+}
+
+/// A node with a partition of the groups' state that it shares with two others.
+async fn with_shared_groups() -> (TestNode, Arc<TestReplica>) {
+    let node = TestNode::among_three().await;
+    node.assign("t", &[&[1]], &[]).await;
+    node.assign("u", &[&[1]], &[]).await;
+    node.assign("__consumer_offsets", &[&[1, 2, 3]], &[]).await;
+    let replica = node.replica("__consumer_offsets", 0);
+    tokio::spawn(follow::run(node.broker.clone()));
+    (node, replica)
+}
+
+/// Waits until a question for what is committed has another answer than these.
+async fn committed_but_not(node: &TestNode, codes: &[i16]) -> (i16, Vec<(String, i64)>) {
+    let answered = async {
+        loop {
+            let answer = committed(node).await;
+            if !codes.contains(&answer.0) {
+                return answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), answered).await.unwrap()
+}
+
+#[tokio::test]
+async fn groups_are_where_their_partition_is_led() {
+    const NOT_COORDINATOR: i16 = 16;
+    const LOADING: i16 = 14;
+    let (node, replica) = with_shared_groups().await;
+    assert_eq!(commit(&node, "t", 1).await, NOT_COORDINATOR, "nobody leads yet");
+    replica.lead(1);
+    assert_eq!(committed_but_not(&node, &[NOT_COORDINATOR, LOADING]).await, (0, vec![]));
+    assert_eq!(commit(&node, "t", 5).await, 0);
+
+    // What is not committed when the leadership is lost is not answered as if it were.
+    replica.hold(true);
+    let uncommitted = {
+        let node = node.broker.clone();
+        let partition = OffsetCommitRequestPartition::default().with_committed_offset(6);
+        let topic = OffsetCommitRequestTopic::default()
+            .with_name(name("u"))
+            .with_partitions(vec![partition]);
+        let request = m::OffsetCommitRequest::default()
+            .with_group_id(group())
+            .with_generation_id_or_member_epoch(-1)
+            .with_topics(vec![topic]);
+        handlers::offset_commit::handle(&node, &TestNode::context(8), request)
+    };
+    replica.lose(Some(2), 2);
+    assert_eq!(committed(&node).await.0, NOT_COORDINATOR);
+    let Response::OffsetCommit(response) = answer(8, uncommitted).await else { panic!() };
+    assert_eq!(response.topics[0].partitions[0].error_code, NOT_COORDINATOR);
+    assert_eq!(commit(&node, "t", 7).await, NOT_COORDINATOR);
+
+    // The other leader has committed it after all, and this one finds it when it leads again.
+    replica.hold(false);
+    replica.lead(3);
+    let (error, mut offsets) = committed_but_not(&node, &[NOT_COORDINATOR, LOADING]).await;
+    offsets.sort();
+    assert_eq!((error, offsets), (0, vec![("t".to_owned(), 5), ("u".to_owned(), 6)]));
+    assert_eq!(commit(&node, "t", 8).await, 0);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_group_is_told_when_it_goes() {
+    let (node, replica) = with_shared_groups().await;
+    replica.lead(1);
+    committed_but_not(&node, &[16, 14]).await;
+    // The first member waits for others to join.
+    let waiting = tokio::spawn({
+        let broker = node.broker.clone();
+        async move {
+            let protocol = JoinGroupRequestProtocol::default().with_name(text("range"));
+            let request = m::JoinGroupRequest::default()
+                .with_group_id(group())
+                .with_session_timeout_ms(10_000)
+                .with_rebalance_timeout_ms(10_000)
+                .with_protocol_type(text("consumer"))
+                .with_protocols(vec![protocol]);
+            let work = handlers::join_group::handle(&broker, &TestNode::context(2), request);
+            let Response::JoinGroup(response) = answer(2, work).await else { panic!() };
+            response.error_code
+        }
+    });
+    let owner = node.broker.groups.owner("g").unwrap();
+    while owner.look(|shard| shard.len()).unwrap().0 == 0 {
+        tokio::task::yield_now().await;
+    }
+    replica.lose(None, 1);
+    let told = tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap().unwrap();
+    assert_eq!(told, 16);
+    // The same broker again, in another epoch: the member is not known there.
+    replica.lead(2);
+    assert_eq!(committed_but_not(&node, &[16, 14]).await, (0, vec![]));
+    assert!(!owner.is_in_office());
+    assert_eq!(node.broker.groups.owner("g").unwrap().look(|shard| shard.len()).unwrap().0, 0);
+}
+
+#[tokio::test]
+async fn the_coordinator_is_the_leader_of_the_groups_partition() {
+    let (node, replica) = with_shared_groups().await;
+    let ask = async || {
+        let request = m::FindCoordinatorRequest::default()
+            .with_key_type(0)
+            .with_coordinator_keys(vec![text("g")]);
+        let context = TestNode::context(4);
+        let work = handlers::find_coordinator::handle(&node.broker, &context, request);
+        let Response::FindCoordinator(response) = answer(4, work).await else { panic!() };
+        let found = &response.coordinators[0];
+        (found.error_code, found.node_id.0, found.host.to_string())
+    };
+    assert_eq!(ask().await.0, 15);
+    replica.lead(1);
+    assert_eq!(ask().await, (0, 1, "localhost".to_owned()));
+    replica.lose(Some(3), 2);
+    assert_eq!(ask().await, (0, 3, "host-3".to_owned()));
+    replica.lose(None, 3);
+    assert_eq!(ask().await.0, 15);
 }
 
 async fn find_coordinator(node: &TestNode) {

@@ -21,6 +21,9 @@ use crate::error_map;
 use crate::reply::{Reply, Work};
 use crate::wire_text::{message, text};
 
+/// How long the answer waits for leaders.
+const LEADERS_WITHIN: Duration = Duration::from_secs(3);
+
 /// Serves one request.
 pub(crate) fn handle(
     broker: &Arc<Broker>,
@@ -52,6 +55,10 @@ async fn create(
         let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
         let open = tokio::time::timeout(timeout, broker.cluster.reconciled(changed.index)).await;
         let in_time = matches!(open, Ok(Ok(())));
+        let names: Vec<&str> = request.topics.iter().map(|topic| topic.name.as_str()).collect();
+        let led = broker.leaders.all_led(&broker.cluster, &names);
+        // They are there in any case; this only spares clients a round of asking for leaders.
+        tokio::time::timeout(timeout.min(LEADERS_WITHIN), led).await.ok();
         let late = |item| if in_time { Ok(item) } else { Err(ChangeError::NotOpenInTime) };
         changed.items.into_iter().map(|item| item.and_then(late)).collect()
     };

@@ -120,8 +120,7 @@ impl Answer<'_> {
     ) -> Vec<DescribeTopicPartitionsResponsePartition> {
         let viewer = Viewer {
             image: self.image,
-            partitions: &self.broker.partitions,
-            broker_id: self.broker.broker_id,
+            leaders: &self.broker.leaders,
             listener: &self.context.listener.name,
         };
         let wanted = topic.partitions.get(range).unwrap_or_default();
@@ -134,10 +133,10 @@ impl Answer<'_> {
                 .with_leader_id(wire_broker(view.leader))
                 .with_leader_epoch(view.leader_epoch.get())
                 .with_replica_nodes(brokers(view.replicas))
-                .with_isr_nodes(brokers(view.isr))
+                .with_isr_nodes(brokers(&view.isr))
                 .with_eligible_leader_replicas(Some(Vec::new()))
                 .with_last_known_elr(Some(Vec::new()))
-                .with_offline_replicas(brokers(view.offline))
+                .with_offline_replicas(brokers(&view.offline))
         });
         shown.collect()
     }

@@ -1,26 +1,37 @@
 //! ElectLeaders (API key 43, KIP-183, KIP-460): makes replicas leaders.
 //!
-//! A partition with one replica has its preferred leader as long as that replica works, and none
-//! while it does not: there is never anything to elect, only to tell which of the two it is.
+//! A preferred replica that is in sync is handed the leadership by whoever has it. A partition with one
+//! replica has its preferred leader as long as that replica works, and none while it does not: there is
+//! never anything to elect, only to tell which of the two it is. Nor is there while nobody leads: its
+//! replicas elect one of them as soon as a majority of them is there, and never one that lacks records
+//! that were acknowledged, whatever is asked for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
+use kafka_protocol::messages::TopicName;
 use kafka_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use kafka_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
 use protocol::error_code::ErrorCode;
 use protocol::response::Response;
-use protocol::types::PartitionId;
+use protocol::types::BrokerId;
+use tokio::time::Instant;
 
 use crate::authorize::{Operation, Resource, authorize};
 use crate::broker::Broker;
-use crate::cluster::image::{Image, TopicImage};
+use crate::cluster::image::{PartitionImage, TopicImage};
 use crate::context::RequestContext;
-use crate::reply::Work;
+use crate::leaders::Key;
+use crate::leaders::transfer::transfer;
+use crate::reply::{Reply, Work};
 use crate::resolve::wire_name;
 use crate::wire_text::message;
 
 /// From here on the response has an error of its own, and the request a type.
 const TYPES_SINCE: i16 = 1;
+/// Leaderships that one request has handed over at once.
+const AT_ONCE: usize = 16;
 
 /// Which replica may lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,18 +46,37 @@ pub(crate) fn handle(
     context: &RequestContext,
     request: ElectLeadersRequest,
 ) -> Work {
-    let has_error = context.api_version >= TYPES_SINCE;
-    let mut response = ElectLeadersResponse::default();
-    match elect(broker, context, &request) {
-        Ok(results) => response.replica_election_results = results,
-        Err(error) if has_error => response.error_code = error.code(),
-        // The oldest version can only say it of each partition.
-        Err(error) => response.replica_election_results = refused(&request, error),
-    }
-    Work::message(Response::ElectLeaders(response))
+    let (broker, context) = (broker.clone(), context.clone());
+    // May be dropped: leaderships then go on to be handed over.
+    Work::later(async move {
+        let has_error = context.api_version >= TYPES_SINCE;
+        let mut response = ElectLeadersResponse::default();
+        match elect(&broker, &context, &request).await {
+            Ok(results) => response.replica_election_results = results,
+            Err(error) if has_error => response.error_code = error.code(),
+            // The oldest version can only say it of each partition.
+            Err(error) => response.replica_election_results = refused(&request, error),
+        }
+        Reply::Message(Response::ElectLeaders(response))
+    })
 }
 
-fn elect(
+/// A partition in question, by its topic's place in the answer.
+struct Asked {
+    topic: usize,
+    index: i32,
+    verdict: Verdict,
+}
+
+/// What is to be done for a partition.
+enum Verdict {
+    /// Nothing: this is the answer.
+    Told(ErrorCode, String),
+    /// The leader hands over to the preferred replica.
+    Transfer { partition: Key, leader: BrokerId, to: BrokerId },
+}
+
+async fn elect(
     broker: &Broker,
     context: &RequestContext,
     request: &ElectLeadersRequest,
@@ -60,72 +90,114 @@ fn elect(
         _ => return Err(ErrorCode::InvalidRequest),
     };
     let image = broker.cluster.image();
-    let Some(topics) = &request.topic_partitions else {
-        return Ok(every_partition_without_leader(broker, &image, election));
+    let mut asked = Vec::new();
+    let names: Vec<TopicName> = if let Some(topics) = &request.topic_partitions {
+        for (place, wanted) in topics.iter().enumerate() {
+            let topic = image.topics.get(&*wanted.topic.0);
+            asked.extend(wanted.partitions.iter().map(|index| {
+                let verdict = match topic {
+                    Some(topic) => judge(broker, topic, *index, election),
+                    None => {
+                        let why = format!("No such topic as {}", &*wanted.topic.0);
+                        Verdict::Told(ErrorCode::UnknownTopicOrPartition, why)
+                    }
+                };
+                Asked { topic: place, index: *index, verdict }
+            }));
+        }
+        topics.iter().map(|wanted| wanted.topic.clone()).collect()
+    } else {
+        for (place, topic) in image.topics.values().enumerate() {
+            asked.extend(topic.partitions.iter().map(|partition| {
+                let index = partition.partition.get();
+                Asked { topic: place, index, verdict: judge(broker, topic, index, election) }
+            }));
+        }
+        image.topics.keys().map(|name| wire_name(name.as_str())).collect()
     };
-    let results = topics.iter().map(|asked| {
-        let topic = image.topics.get(&*asked.topic.0);
-        let partitions = asked.partitions.iter().map(|index| {
-            let (error, why) = match topic {
-                Some(topic) => judge(broker, topic, *index, election),
-                None => {
-                    let why = format!("No such topic as {}", &*asked.topic.0);
-                    (ErrorCode::UnknownTopicOrPartition, why)
+    let mut results: Vec<_> =
+        names.into_iter().map(|name| ReplicaElectionResult::default().with_topic(name)).collect();
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let deadline = Instant::now() + timeout;
+    let carried_out = asked.into_iter().map(|asked| carry_out(broker, asked, deadline));
+    let mut carried_out = stream::iter(carried_out.collect::<Vec<_>>()).buffered(AT_ONCE);
+    while let Some((topic, index, (error, why))) = carried_out.next().await {
+        // As in Kafka, who asks for all partitions is not told of those where nothing had to be done.
+        if request.topic_partitions.is_some() || error != ErrorCode::ElectionNotNeeded {
+            results[topic].partition_result.push(result(index, error, &why));
+        }
+    }
+    if request.topic_partitions.is_none() {
+        results.retain(|topic| !topic.partition_result.is_empty());
+    }
+    Ok(results)
+}
+
+async fn carry_out(
+    broker: &Broker,
+    asked: Asked,
+    deadline: Instant,
+) -> (usize, i32, (ErrorCode, String)) {
+    let answer = match asked.verdict {
+        Verdict::Told(error, why) => (error, why),
+        Verdict::Transfer { partition, leader, to } => {
+            let transfer = transfer(broker, partition, leader, to);
+            match tokio::time::timeout_at(deadline, transfer).await {
+                Ok(Ok(())) => (ErrorCode::None, String::new()),
+                Ok(Err(why)) => (ErrorCode::PreferredLeaderNotAvailable, why),
+                Err(_late) => {
+                    let why = "The leadership was not handed over in time; it may be yet.";
+                    (ErrorCode::RequestTimedOut, why.to_owned())
                 }
-            };
-            result(*index, error, &why)
-        });
-        let partitions = partitions.collect();
-        ReplicaElectionResult::default()
-            .with_topic(asked.topic.clone())
-            .with_partition_result(partitions)
-    });
-    Ok(results.collect())
-}
-
-/// As in Kafka, who asks for all partitions is not told of those where nothing had to be done.
-fn every_partition_without_leader(
-    broker: &Broker,
-    image: &Image,
-    election: Election,
-) -> Vec<ReplicaElectionResult> {
-    let without = image.topics.values().filter_map(|topic| {
-        let judged = topic.partitions.iter().map(|partition| {
-            let index = partition.partition.get();
-            (index, judge(broker, topic, index, election))
-        });
-        let without = judged.filter(|(_, (error, _))| *error != ErrorCode::ElectionNotNeeded);
-        let results: Vec<_> =
-            without.map(|(index, (error, why))| result(index, error, &why)).collect();
-        let told = ReplicaElectionResult::default()
-            .with_topic(wire_name(topic.name.as_str()))
-            .with_partition_result(results);
-        (!told.partition_result.is_empty()).then_some(told)
-    });
-    without.collect()
-}
-
-fn judge(
-    broker: &Broker,
-    topic: &TopicImage,
-    index: i32,
-    election: Election,
-) -> (ErrorCode, String) {
-    let known = usize::try_from(index).ok().and_then(|index| topic.partitions.get(index));
-    if known.is_none() {
-        let why = format!("No such partition as {}-{index}", topic.name);
-        return (ErrorCode::UnknownTopicOrPartition, why);
-    }
-    let local = broker.partitions.get(topic.id, PartitionId::new(index));
-    if local.is_ok_and(|partition| partition.replica.leadership().is_local) {
-        let why = "Leader election not needed for topic partition.".to_owned();
-        return (ErrorCode::ElectionNotNeeded, why);
-    }
-    let error = match election {
-        Election::Preferred => ErrorCode::PreferredLeaderNotAvailable,
-        Election::Unclean => ErrorCode::EligibleLeadersNotAvailable,
+            }
+        }
     };
-    (error, "The only replica of the partition cannot be used.".to_owned())
+    (asked.topic, asked.index, answer)
+}
+
+fn judge(broker: &Broker, topic: &TopicImage, index: i32, election: Election) -> Verdict {
+    let known = usize::try_from(index).ok().and_then(|index| topic.partitions.get(index));
+    let Some(partition) = known else {
+        let why = format!("No such partition as {}-{index}", topic.name);
+        return Verdict::Told(ErrorCode::UnknownTopicOrPartition, why);
+    };
+    let key = (topic.id, partition.partition);
+    let is_missing =
+        partition.replicas == [broker.broker_id] && broker.partitions.get(key.0, key.1).is_err();
+    let standing = broker.leaders.standing(topic.id, partition);
+    let leader = standing.leader.filter(|_| !is_missing);
+    let preferred = partition.preferred_leader();
+    match (election, leader, preferred) {
+        (Election::Unclean, Some(_), _) => not_needed(),
+        (Election::Preferred, Some(leader), Some(preferred)) if leader == preferred => not_needed(),
+        (Election::Preferred, Some(leader), Some(to)) if standing.in_sync.contains(&to) => {
+            Verdict::Transfer { partition: key, leader, to }
+        }
+        (Election::Preferred, Some(_), _) => Verdict::Told(
+            ErrorCode::PreferredLeaderNotAvailable,
+            "The preferred replica is not in sync.".to_owned(),
+        ),
+        (Election::Preferred, None, _) => {
+            Verdict::Told(ErrorCode::PreferredLeaderNotAvailable, nobody(partition))
+        }
+        (Election::Unclean, None, _) => {
+            Verdict::Told(ErrorCode::EligibleLeadersNotAvailable, nobody(partition))
+        }
+    }
+}
+
+fn not_needed() -> Verdict {
+    let why = "Leader election not needed for topic partition.";
+    Verdict::Told(ErrorCode::ElectionNotNeeded, why.to_owned())
+}
+
+fn nobody(partition: &PartitionImage) -> String {
+    let why = if partition.replicas.len() == 1 {
+        "The only replica of the partition cannot be used."
+    } else {
+        "Too few replicas of the partition can be used to elect a leader."
+    };
+    why.to_owned()
 }
 
 fn refused(request: &ElectLeadersRequest, error: ErrorCode) -> Vec<ReplicaElectionResult> {
@@ -150,8 +222,8 @@ mod tests {
     use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 
     use super::*;
-    use crate::reply::Reply;
     use crate::test_node::{TestNode, assert_encodes, finish, name};
+    use crate::test_replica;
 
     /// The response to a request for these partitions, or for all.
     async fn ask(
@@ -167,6 +239,7 @@ mod tests {
         });
         let request = ElectLeadersRequest::default()
             .with_election_type(election_type)
+            .with_timeout_ms(60_000)
             .with_topic_partitions(topics);
         let reply = finish(handle(&node.broker, &TestNode::context(2), request)).await;
         assert_encodes(&reply, 2);
@@ -200,6 +273,27 @@ mod tests {
             assert_eq!(codes(&ask(&node, election_type, Some(&wanted)).await), [84, code]);
             assert_eq!(codes(&ask(&node, election_type, None).await), [code]);
         }
+    }
+
+    #[tokio::test]
+    async fn a_preferred_replica_that_is_in_sync_is_handed_the_leadership() {
+        let node = TestNode::among_three().await;
+        node.assign("t", &[&[2, 1, 3], &[3, 1, 2], &[1, 2, 3], &[2, 1, 3]], &[]).await;
+        for partition in 0..3 {
+            node.replica("t", partition).lead(1);
+            node.replica("t", partition).set_in_sync(&[1, 2]);
+        }
+        // In its own time the request is answered, whatever has happened by then.
+        let all = [("t", 0), ("t", 1), ("t", 2), ("t", 3)];
+        assert_eq!(codes(&ask(&node, 0, Some(&all)).await), [0, 80, 84, 80]);
+        assert_eq!(codes(&ask(&node, 0, None).await), [0, 80, 80]);
+        assert_eq!(codes(&ask(&node, 1, Some(&all)).await), [84, 84, 84, 83]);
+        let asked = node.replication.asked.lock();
+        let transfers = asked.iter().filter_map(|asked| match asked {
+            test_replica::Asked::Transfer(group, to) => Some((group.partition.get(), to.get())),
+            _ => None,
+        });
+        assert_eq!(transfers.collect::<Vec<_>>(), [(0, 2), (0, 2)]);
     }
 
     #[tokio::test]

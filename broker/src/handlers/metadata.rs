@@ -170,8 +170,7 @@ impl Answer<'_> {
     fn known(&self, topic: &TopicImage) -> MetadataResponseTopic {
         let viewer = Viewer {
             image: self.image,
-            partitions: &self.broker.partitions,
-            broker_id: self.broker.broker_id,
+            leaders: &self.broker.leaders,
             listener: &self.context.listener.name,
         };
         let partitions = topic.partitions.iter().map(|partition| {
@@ -190,8 +189,8 @@ impl Answer<'_> {
                 .with_leader_id(broker(view.leader))
                 .with_leader_epoch(view.leader_epoch.get())
                 .with_replica_nodes(brokers(view.replicas))
-                .with_isr_nodes(brokers(view.isr))
-                .with_offline_replicas(brokers(view.offline))
+                .with_isr_nodes(brokers(&view.isr))
+                .with_offline_replicas(brokers(&view.offline))
         });
         let response = MetadataResponseTopic::default()
             .with_name(Some(m::TopicName(text(topic.name.as_str()))))

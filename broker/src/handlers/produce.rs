@@ -26,10 +26,11 @@ use crate::broker::Broker;
 use crate::cluster::image::{Image, TopicImage};
 use crate::context::RequestContext;
 use crate::partition::append::AppendTerms;
+use crate::partition::waiters::Target;
 use crate::reply::{Reply, Work};
 use crate::resolve::{self, TopicRef};
 use crate::topic_view::is_internal;
-use results::{Outcome, Results, Topic};
+use results::{Guide, Outcome, Results, Topic};
 use uncommitted::Uncommitted;
 
 /// From this version on a batch may be compressed with zstd (behaviour 13).
@@ -98,7 +99,9 @@ struct Appending<'a> {
 }
 
 impl<'a> Appending<'a> {
-    fn new(broker: &'a Broker, context: &'a RequestContext, acks: Acks) -> Self {
+    fn new(broker: &'a Arc<Broker>, context: &'a RequestContext, acks: Acks) -> Self {
+        let (asked, listener) = (Arc::clone(broker), Arc::clone(&context.listener));
+        let guide = Guide { broker: asked, listener };
         let terms = AppendTerms {
             zstd_allowed: context.api_version >= ZSTD_SINCE,
             now: broker.clock.now(),
@@ -110,7 +113,7 @@ impl<'a> Appending<'a> {
             acks,
             terms,
             image: broker.cluster.image(),
-            results: Results::default(),
+            results: Results::new(guide),
         }
     }
 
@@ -173,12 +176,12 @@ impl<'a> Appending<'a> {
         let accepted = partition.append(records, AppendTerms { replicas_for_all, ..self.terms });
         let accepted = match accepted {
             Ok(accepted) => accepted,
-            Err(refusal) => return Outcome::from_refusal(self.broker, self.context, &refusal),
+            Err(refusal) => return Outcome::from_refusal(&refusal),
         };
         let log_start_offset = partition.replica.pointers().log_start_offset;
         if self.acks != Acks::None {
-            let next_offset = accepted.appended.next_offset;
-            self.results.wait.add(partition.waiters().clone(), next_offset);
+            let target = Target::of(&accepted.produced);
+            self.results.wait.add(partition.waiters().clone(), target);
         }
         Outcome::Accepted { accepted, log_start_offset }
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use protocol::types::BrokerId;
+use raft::groups::{Groups, GroupsConfig};
 use raft::peers::{PeerConfig, Peers, Secret, ServiceId};
 use raft::types::ReplicaId;
 use storage::data_dir::{DataDir, Identity};
@@ -14,6 +15,7 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::{DEFAULT_BROKER_ID, StartError, bind, bind_error};
+use crate::clock::Clock;
 use crate::cluster::formation::reception::Reception;
 use crate::cluster::formation::{self, founded_id};
 use crate::cluster::{NodeParts, nodes};
@@ -54,6 +56,23 @@ pub(super) fn founder(broker_id: Option<BrokerId>) -> Identity {
 pub(super) fn founds(identity: &Identity, data_dir: &Path) -> bool {
     let is_founder = identity.cluster_id == founded_id(identity.directory_id);
     is_founder || (data_dir.join(METADATA).exists() && !nodes::exist_in(data_dir))
+}
+
+/// What replicates partitions with other nodes.
+pub(super) async fn groups(
+    data_dir: &DataDir,
+    peers: &Peers,
+    clock: &Arc<dyn Clock>,
+) -> Result<Groups, StartError> {
+    let clock = Arc::clone(clock);
+    let groups = Groups::start(GroupsConfig {
+        me: peers.me(),
+        peers: peers.clone(),
+        device: Arc::clone(data_dir.device()),
+        directory: data_dir.path().clone(),
+        clock: Arc::new(move || clock.now()),
+    });
+    Ok(groups.await?)
 }
 
 impl InterNode {

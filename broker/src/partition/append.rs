@@ -5,8 +5,7 @@
 
 use bytes::Bytes;
 use protocol::types::Timestamp;
-use raft::replica::ProduceError;
-use storage::log::Appended;
+use raft::replica::{ProduceError, Produced};
 use storage::validate::{BatchRejection, validate};
 
 use super::Partition;
@@ -27,8 +26,8 @@ pub(crate) struct AppendTerms {
 /// What became of a batch that was taken; its commit is still to come.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Accepted {
-    /// Where it landed.
-    pub(crate) appended: Appended,
+    /// Where it landed, and in which epoch.
+    pub(crate) produced: Produced,
     /// The broker's date of its records, [`Timestamp::NONE`] if they keep the client's.
     pub(crate) log_append_time: Timestamp,
 }
@@ -64,28 +63,42 @@ impl Partition {
     ) -> Result<Accepted, AppendRefusal> {
         let settings = self.settings();
         if let Some(replicas) = terms.replicas_for_all {
-            check_in_sync(&settings, replicas)?;
+            self.check_in_sync(&settings, replicas)?;
         }
         let batch = validate(records, &settings.rules, terms.zstd_allowed, terms.now)?;
         if batch.header.attributes.is_transactional() {
             return Err(AppendRefusal::Transactional);
         }
-        let appended = self.replica.produce(batch, terms.now)?;
+        let produced = self.replica.produce(batch, terms.now)?;
         // The date of a duplicate's original is not known here; clients take -1 for their own.
-        let dated = settings.rules.log_append_time && !appended.duplicate;
+        let dated = settings.rules.log_append_time && !produced.appended.duplicate;
         let log_append_time = if dated { terms.now } else { Timestamp::NONE };
-        Ok(Accepted { appended, log_append_time })
+        Ok(Accepted { produced, log_append_time })
     }
 }
 
-/// Kafka caps `min.insync.replicas` at the replication factor (its `effectiveMinIsr`), so that a
-/// topic with one replica stays writable whatever the setting says. The direct replica is the one
-/// replica that is in sync.
-fn check_in_sync(settings: &TopicSettings, replicas: usize) -> Result<(), AppendRefusal> {
-    const IN_SYNC: usize = 1;
-    let wanted = usize::try_from(settings.min_insync_replicas).unwrap_or(0).min(replicas);
-    if IN_SYNC < wanted {
-        return Err(AppendRefusal::TooFewInSync { in_sync: IN_SYNC, wanted });
+impl Partition {
+    /// Kafka caps `min.insync.replicas` at the replication factor (its `effectiveMinIsr`), so that a
+    /// topic with one replica stays writable whatever the setting says. One replica, which leads, is in
+    /// sync with itself.
+    fn check_in_sync(
+        &self,
+        settings: &TopicSettings,
+        replicas: usize,
+    ) -> Result<(), AppendRefusal> {
+        let wanted = usize::try_from(settings.min_insync_replicas).unwrap_or(0).min(replicas);
+        if wanted <= 1 {
+            return Ok(());
+        }
+        let in_sync = self.replica.in_sync().len();
+        if in_sync >= wanted {
+            return Ok(());
+        }
+        let leadership = self.replica.leadership();
+        if leadership.is_local {
+            Err(AppendRefusal::TooFewInSync { in_sync, wanted })
+        } else {
+            Err(ProduceError::NotLeader(leadership).into())
+        }
     }
-    Ok(())
 }

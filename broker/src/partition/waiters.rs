@@ -6,6 +6,9 @@
 //! fetch reads again. The replica moves its pointers before it tells the listener, hence whoever saw
 //! a version sees at least the pointers of that version.
 //!
+//! A commit wait belongs to the leader epoch in which its batch was produced. It ends with that epoch: an
+//! offset that is committed later, under another leader, may be of another batch.
+//!
 //! A commit costs the waiters that it wakes and nothing for those it does not: commit waits stand in
 //! the order of their offsets, watches are registered for one wake-up and taken away by it.
 //!
@@ -21,10 +24,12 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use parking_lot::Mutex;
-use protocol::types::Offset;
-use raft::replica::ReplicaListener;
+use protocol::types::{LeaderEpoch, Offset};
+use raft::replica::{Produced, ReplicaListener};
 
 use super::watch::{Slot, Watch};
+use crate::leaders::Key;
+use crate::leaders::news::LeadershipNews;
 
 /// Watches that may have died before the list is swept, if fewer live.
 const DEAD_WATCHES_MAX: usize = 16;
@@ -33,15 +38,34 @@ const DEAD_WATCHES_MAX: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Version(u64);
 
-/// What became of an offset that somebody waits for.
+/// What somebody waits for: the commit of what was produced in one leader epoch up to an offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The end of it (exclusive).
+    pub(crate) next_offset: Offset,
+    /// In which it was produced.
+    pub(crate) leader_epoch: LeaderEpoch,
+}
+
+impl Target {
+    /// Of a batch.
+    pub(crate) const fn of(produced: &Produced) -> Self {
+        let Produced { appended, leader_epoch } = produced;
+        Self { next_offset: appended.next_offset, leader_epoch: *leader_epoch }
+    }
+}
+
+/// What became of a target that somebody waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CommitState {
-    /// Everything below it is committed.
+    /// Everything up to it is committed.
     Committed,
     /// Not yet.
     Pending,
-    /// Nobody will know: leadership was lost, or the log failed or was closed.
+    /// The epoch has ended before; whether it was committed after that is not known.
     Lost,
+    /// The log has failed or was closed before; nobody will know.
+    Ended,
 }
 
 /// Everybody who waits for one partition.
@@ -49,14 +73,21 @@ pub(crate) enum CommitState {
 pub(crate) struct Waiters {
     /// Written under `state`'s lock, read without it.
     version: AtomicU64,
+    /// Who wants to know of changes of leadership, and under which name.
+    news: Option<(Arc<LeadershipNews>, Key)>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     high_watermark: Offset,
-    lost: bool,
-    /// By rising target.
+    /// The epoch in which this replica leads, if it does.
+    leads: Option<LeaderEpoch>,
+    /// The last epoch that it has led in and that has ended, with the high watermark of that moment.
+    last_lost: Option<(LeaderEpoch, Offset)>,
+    /// Nothing will be told any more.
+    ended: bool,
+    /// By rising offset.
     commits: VecDeque<CommitEntry>,
     next_registration: u64,
     watches: Vec<(Weak<Watch>, Slot)>,
@@ -66,7 +97,7 @@ struct State {
 #[derive(Debug)]
 struct CommitEntry {
     /// Done once the high watermark is at or above this.
-    target: Offset,
+    next_offset: Offset,
     registration: Registration,
     waker: Waker,
 }
@@ -77,11 +108,21 @@ pub(super) struct Registration(u64);
 
 impl Default for Waiters {
     fn default() -> Self {
+        Self::new(None)
+    }
+}
+
+impl Waiters {
+    /// Nobody waits yet. Changes of leadership are told to `news` under the name that comes with it.
+    pub(crate) fn new(news: Option<(Arc<LeadershipNews>, Key)>) -> Self {
         Self {
             version: AtomicU64::new(0),
+            news,
             state: Mutex::new(State {
                 high_watermark: Offset::ZERO,
-                lost: false,
+                leads: None,
+                last_lost: None,
+                ended: false,
                 commits: VecDeque::new(),
                 next_registration: 0,
                 watches: Vec::new(),
@@ -92,28 +133,52 @@ impl Default for Waiters {
 }
 
 impl State {
-    fn commit_state(&self, target: Offset) -> CommitState {
-        if self.high_watermark >= target {
-            CommitState::Committed
-        } else if self.lost {
-            CommitState::Lost
-        } else {
-            CommitState::Pending
+    fn commit_state(&self, target: Target) -> CommitState {
+        let Target { next_offset, leader_epoch } = target;
+        if self.leads == Some(leader_epoch) {
+            return if self.high_watermark >= next_offset {
+                CommitState::Committed
+            } else {
+                CommitState::Pending
+            };
+        }
+        match self.last_lost {
+            Some((lost, end)) if lost == leader_epoch && end >= next_offset => {
+                CommitState::Committed
+            }
+            _ if self.ended => CommitState::Ended,
+            // The epoch is about to be told.
+            _ if self.newest_epoch().is_none_or(|known| known < leader_epoch) => {
+                CommitState::Pending
+            }
+            _ => CommitState::Lost,
         }
     }
 
-    fn place_of(&self, target: Offset, registration: Registration) -> Option<usize> {
-        let first = self.commits.partition_point(|entry| entry.target < target);
-        let mut same = self.commits.range(first..).take_while(|entry| entry.target == target);
+    fn newest_epoch(&self) -> Option<LeaderEpoch> {
+        self.leads.or_else(|| self.last_lost.map(|(lost, _)| lost))
+    }
+
+    fn lose(&mut self) {
+        if let Some(lost) = self.leads.take() {
+            self.last_lost = Some((lost, self.high_watermark));
+        }
+    }
+
+    fn place_of(&self, next_offset: Offset, registration: Registration) -> Option<usize> {
+        let first = self.commits.partition_point(|entry| entry.next_offset < next_offset);
+        let mut same =
+            self.commits.range(first..).take_while(|entry| entry.next_offset == next_offset);
         same.position(|entry| entry.registration == registration).map(|at| first + at)
     }
 
-    /// Takes the commit waits that are done away.
-    fn take_finished(&mut self) -> Vec<CommitEntry> {
-        let finished = if self.lost {
+    /// Takes the commit waits that are done away; all of them if the leadership is another one, since
+    /// then each has to look what that means for it.
+    fn take_finished(&mut self, leadership_changed: bool) -> Vec<CommitEntry> {
+        let finished = if leadership_changed {
             self.commits.len()
         } else {
-            self.commits.partition_point(|entry| entry.target <= self.high_watermark)
+            self.commits.partition_point(|entry| entry.next_offset <= self.high_watermark)
         };
         self.commits.drain(..finished).collect()
     }
@@ -130,8 +195,20 @@ impl Waiters {
         Version(self.version.load(Ordering::Acquire))
     }
 
+    /// The epoch in which this replica leads, if it does.
+    pub(crate) fn leads_in(&self) -> Option<LeaderEpoch> {
+        self.state.lock().leads
+    }
+
+    /// The last epoch in which this replica leads or has led since it was opened, and whether it does.
+    pub(crate) fn tenure(&self) -> Option<(LeaderEpoch, bool)> {
+        let state = self.state.lock();
+        let present = state.leads.map(|leads| (leads, true));
+        present.or_else(|| state.last_lost.map(|(lost, _)| (lost, false)))
+    }
+
     /// What became of `target`.
-    pub(crate) fn commit_state(&self, target: Offset) -> CommitState {
+    pub(crate) fn commit_state(&self, target: Target) -> CommitState {
         self.state.lock().commit_state(target)
     }
 
@@ -139,7 +216,7 @@ impl Waiters {
     /// changes, in place of the one that was under `registration`; otherwise none is, any more.
     pub(super) fn poll_commit(
         &self,
-        target: Offset,
+        target: Target,
         registration: &mut Option<Registration>,
         waker: &Waker,
     ) -> CommitState {
@@ -150,35 +227,36 @@ impl Waiters {
             *registration = None;
             return now;
         }
-        if let Some(at) = registration.and_then(|known| state.place_of(target, known)) {
+        if let Some(at) = registration.and_then(|known| state.place_of(target.next_offset, known)) {
             state.commits[at].waker.clone_from(waker);
         } else {
             let new = Registration(state.next_registration);
             state.next_registration += 1;
             *registration = Some(new);
             // Several connections register almost in order: the place is near the end.
-            let at = state.commits.partition_point(|entry| entry.target <= target);
-            let entry = CommitEntry { target, registration: new, waker: waker.clone() };
+            let next_offset = target.next_offset;
+            let at = state.commits.partition_point(|entry| entry.next_offset <= next_offset);
+            let entry = CommitEntry { next_offset, registration: new, waker: waker.clone() };
             state.commits.insert(at, entry);
         }
         now
     }
 
     /// Takes a wait back whose request is gone.
-    pub(super) fn forget_commit(&self, target: Offset, registration: Registration) {
+    pub(super) fn forget_commit(&self, target: Target, registration: Registration) {
         let mut state = self.state.lock();
-        if let Some(at) = state.place_of(target, registration) {
+        if let Some(at) = state.place_of(target.next_offset, registration) {
             state.commits.remove(at);
         }
     }
 
     /// Registers `watch` to be marked at the next change, once. `false` if the partition has changed
-    /// since `seen`, or is lost so that nothing more will be told: nothing was registered, look again.
+    /// since `seen`, or has ended so that nothing more will be told: nothing was registered, look again.
     #[must_use]
     pub(crate) fn watch(&self, watch: &Arc<Watch>, slot: Slot, seen: Version) -> bool {
         let mut state = self.state.lock();
         // Under the lock no change can be under way, so that relaxed order is enough.
-        if state.lost || self.version.load(Ordering::Relaxed) != seen.0 {
+        if state.ended || self.version.load(Ordering::Relaxed) != seen.0 {
             return false;
         }
         if state.watches.len() >= state.sweep_at {
@@ -191,7 +269,7 @@ impl Waiters {
 
     /// Something other than the high watermark has changed that a fetch reports: the log start.
     pub(crate) fn changed(&self) {
-        self.change(|_| {});
+        self.change(false, |_| {});
     }
 
     /// Commit waits registered at present.
@@ -200,12 +278,12 @@ impl Waiters {
         self.state.lock().commits.len()
     }
 
-    fn change(&self, apply: impl FnOnce(&mut State)) {
+    fn change(&self, leadership_changed: bool, apply: impl FnOnce(&mut State)) {
         let (finished, watches) = {
             let mut state = self.state.lock();
             apply(&mut state);
             self.version.fetch_add(1, Ordering::Release);
-            (state.take_finished(), state.take_watches())
+            (state.take_finished(leadership_changed), state.take_watches())
         };
         // Watches first: a client whose produce was acknowledged may look at once, without waiting,
         // and its fetch session must have the mark by then.
@@ -217,16 +295,37 @@ impl Waiters {
         for entry in finished {
             entry.waker.wake();
         }
+        if let Some((news, key)) = self.news.as_ref().filter(|_| leadership_changed) {
+            news.tell(*key);
+        }
     }
 }
 
 impl ReplicaListener for Waiters {
     fn committed(&self, high_watermark: Offset) {
-        self.change(|state| state.high_watermark = state.high_watermark.max(high_watermark));
+        let raise = |state: &mut State| {
+            state.high_watermark = state.high_watermark.max(high_watermark);
+        };
+        self.change(false, raise);
+    }
+
+    fn leads(&self, leader_epoch: LeaderEpoch) {
+        self.change(true, |state| {
+            state.lose();
+            // A partition that was closed stays so, whatever its replica goes on to tell.
+            state.leads = (!state.ended).then_some(leader_epoch);
+        });
     }
 
     fn lost(&self) {
-        self.change(|state| state.lost = true);
+        self.change(true, State::lose);
+    }
+
+    fn ended(&self) {
+        self.change(true, |state| {
+            state.lose();
+            state.ended = true;
+        });
     }
 }
 
@@ -259,7 +358,13 @@ mod tests {
         waiters.changed();
         assert_eq!(watch.take(), [Slot(7)]);
         assert!(watched(&waiters, &watch, 7));
+        waiters.leads(LeaderEpoch::ZERO);
+        assert_eq!(watch.take(), [Slot(7)]);
+        assert!(watched(&waiters, &watch, 7));
         waiters.lost();
+        assert_eq!(watch.take(), [Slot(7)]);
+        assert!(watched(&waiters, &watch, 7), "it may lead again");
+        waiters.ended();
         assert_eq!(watch.take(), [Slot(7)]);
         assert!(!watched(&waiters, &watch, 7), "nobody would ever mark it");
     }

@@ -16,8 +16,10 @@ pub(crate) struct BrokerSettings {
     pub(crate) given: Values,
     /// Partitions of a topic that is created without a count.
     pub(crate) num_partitions: i32,
-    /// Replicas of a topic that is created without a count.
+    /// Replicas of a topic that is created without a count, if there are as many brokers.
     pub(crate) default_replication_factor: i16,
+    /// Whether preferred replicas that have come back lead again by themselves.
+    pub(crate) auto_leader_rebalance: bool,
     /// Whether a Metadata request for an unknown topic may create it.
     pub(crate) auto_create_topics_enable: bool,
     /// Whether clients may delete topics.
@@ -44,6 +46,16 @@ pub(crate) struct BrokerSettings {
     pub(crate) groups: GroupSettings,
 }
 
+/// Copies of a record without which a cluster of three would lose it with one disk. Kafka's own default
+/// is one, which DescribeConfigs shows where nothing was given.
+const REPLICATION_FACTOR_NOT_GIVEN: i16 = 3;
+
+fn default_replication_factor(layers: &Layers<'_>) -> Result<i16, SettingError> {
+    const NAME: &str = "default.replication.factor";
+    let is_given = layers.broker.iter().any(|layer| layer.contains_key(NAME));
+    if is_given { layers.sized(known_broker(NAME)) } else { Ok(REPLICATION_FACTOR_NOT_GIVEN) }
+}
+
 impl BrokerSettings {
     /// Checks `given`. Names that no table has are kept and change nothing: whether they deserve a
     /// warning is the caller's business (see [`super::without_effect`]).
@@ -60,7 +72,8 @@ impl BrokerSettings {
         let key = known_broker;
         let settings = Self {
             num_partitions: layers.sized(key("num.partitions"))?,
-            default_replication_factor: layers.sized(key("default.replication.factor"))?,
+            default_replication_factor: default_replication_factor(&layers)?,
+            auto_leader_rebalance: layers.boolean(key("auto.leader.rebalance.enable"))?,
             auto_create_topics_enable: layers.boolean(key("auto.create.topics.enable"))?,
             delete_topic_enable: layers.boolean(key("delete.topic.enable"))?,
             fetch_max_bytes: layers.sized(key("fetch.max.bytes"))?,

@@ -46,6 +46,9 @@ pub(crate) enum CodecError {
     /// A membership that names a voter without listing it as a member.
     #[error("a membership is inconsistent: {0}")]
     Membership(String),
+    /// A value that cannot be.
+    #[error("{0}")]
+    Value(String),
 }
 
 pub(crate) fn put_log_id(out: &mut Vec<u8>, id: &LogId) {

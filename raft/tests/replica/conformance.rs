@@ -26,6 +26,8 @@ pub(crate) enum Stop {
 
 /// One replica under test, with the power to stop it and to break its disk.
 pub(crate) trait Subject {
+    /// Whether a stop in order keeps the leader and its epoch.
+    const KEEPS_EPOCH: bool;
     /// A replica of an empty partition, with retention of a week.
     fn new() -> Self;
     /// The replica as it is now.
@@ -63,6 +65,7 @@ macro_rules! all_checks {
             a_clean_restart_changes_nothing,
             an_unclean_restart_raises_the_epoch,
             nothing_committed_is_lost_and_no_offset_has_two_contents,
+            what_is_produced_stands_in_the_epoch_that_leads,
             a_failed_sync_is_told_once_and_is_final,
         );
     };
@@ -70,7 +73,7 @@ macro_rules! all_checks {
 pub(crate) use all_checks;
 
 fn produce(replica: &dyn Replica, text: &str, count: usize) -> Offset {
-    replica.produce(batch(text, count), NOW).unwrap().next_offset
+    replica.produce(batch(text, count), NOW).unwrap().appended.next_offset
 }
 
 /// Produces and waits until it is committed.
@@ -86,7 +89,7 @@ pub(crate) async fn offsets_follow_the_order_of_calls(subject: impl Subject) {
     let replica = subject.replica();
     let mut expected = Offset::ZERO;
     for count in [1, 3, 5, 1, 200] {
-        let appended = replica.produce(batch("x", count), NOW).unwrap();
+        let appended = replica.produce(batch("x", count), NOW).unwrap().appended;
         assert_eq!(appended.base_offset, expected);
         expected = expected.advance(i64::try_from(count).unwrap());
         assert_eq!(appended.next_offset, expected);
@@ -103,7 +106,7 @@ pub(crate) async fn offsets_have_no_gap_under_concurrent_producers(subject: impl
             scope.spawn(move || {
                 let produce =
                     |n: usize| replica.produce(batch(&format!("{thread}"), n % 3 + 1), NOW);
-                let ranges = (0..50).map(produce).map(Result::unwrap);
+                let ranges = (0..50).map(produce).map(|produced| produced.unwrap().appended);
                 let ranges: Vec<_> = ranges.map(|a| (a.base_offset, a.next_offset)).collect();
                 assert!(ranges.is_sorted(), "a producer's own calls are out of order");
                 ranges
@@ -140,7 +143,8 @@ pub(crate) async fn a_listener_is_told_the_present_state_and_then_only_progress(
     let present = commit(&*replica, "before", 3);
     let told = Told::new();
     replica.set_listener(told.clone());
-    assert_eq!(told.events()[..1], [Event::Committed(present)]);
+    let leads = Event::Leads(replica.leadership().leader_epoch);
+    assert_eq!(told.events(), [Event::Committed(present), leads]);
     for n in 0..20 {
         let next_offset = produce(&*replica, &format!("{n}"), 1);
         if n % 4 == 0 {
@@ -150,9 +154,10 @@ pub(crate) async fn a_listener_is_told_the_present_state_and_then_only_progress(
     }
     told.wait_committed(replica.pointers().log_end_offset);
     let events = told.events();
-    let offsets = events.iter().map(|event| match event {
+    assert_eq!(events[1], leads);
+    let offsets = events.iter().filter(|event| **event != leads).map(|event| match event {
         Event::Committed(offset) => *offset,
-        Event::Lost => panic!("nothing was lost: {events:?}"),
+        other => panic!("{other:?} was not to be told: {events:?}"),
     });
     assert!(offsets.collect::<Vec<_>>().is_sorted_by(|a, b| a < b), "{events:?}");
 }
@@ -170,8 +175,18 @@ impl ReplicaListener for Reader {
         self.told.committed(high_watermark);
     }
 
+    fn leads(&self, leader_epoch: LeaderEpoch) {
+        let leadership = self.replica.upgrade().unwrap().leadership();
+        assert!(leadership.is_local && leadership.leader_epoch == leader_epoch);
+        self.told.leads(leader_epoch);
+    }
+
     fn lost(&self) {
         self.told.lost();
+    }
+
+    fn ended(&self) {
+        self.told.ended();
     }
 }
 
@@ -201,10 +216,11 @@ pub(crate) async fn the_last_listener_wins(subject: impl Subject) {
 
 pub(crate) async fn a_duplicate_gets_the_offsets_of_the_first(subject: impl Subject) {
     let replica = subject.replica();
-    let first = replica.produce(batch_of(7, 0, "a", 2), NOW).unwrap();
-    let second = replica.produce(batch_of(7, 2, "b", 1), NOW).unwrap();
+    let first = replica.produce(batch_of(7, 0, "a", 2), NOW).unwrap().appended;
+    let second = replica.produce(batch_of(7, 2, "b", 1), NOW).unwrap().appended;
     for (sequence, count, original) in [(0, 2, first), (2, 1, second)] {
-        let again = replica.produce(batch_of(7, sequence, "again", count), NOW).unwrap();
+        let again = replica.produce(batch_of(7, sequence, "again", count), NOW);
+        let again = again.unwrap().appended;
         assert!(again.duplicate);
         assert_eq!(again.base_offset, original.base_offset);
         assert_eq!(again.next_offset, original.next_offset);
@@ -222,7 +238,7 @@ pub(crate) async fn a_sequence_gap_is_refused_and_appends_nothing(subject: impl 
     };
     assert_eq!(replica.pointers().log_end_offset, end);
     let next = replica.produce(batch_of(7, 2, "c", 1), NOW).unwrap();
-    assert_eq!(next.base_offset, end);
+    assert_eq!(next.appended.base_offset, end);
 }
 
 pub(crate) async fn deleted_records_stay_deleted(mut subject: impl Subject) {
@@ -273,7 +289,7 @@ pub(crate) async fn retention_moves_the_log_start_up_to_the_high_watermark(subje
     assert_eq!((pointers.log_start_offset, pointers.high_watermark), (end, end));
 }
 
-pub(crate) async fn a_clean_restart_changes_nothing(mut subject: impl Subject) {
+pub(crate) async fn a_clean_restart_changes_nothing<S: Subject>(mut subject: S) {
     let replica = subject.replica();
     assert!(replica.leadership().is_local);
     commit(&*replica, "x", 5);
@@ -282,10 +298,17 @@ pub(crate) async fn a_clean_restart_changes_nothing(mut subject: impl Subject) {
     drop(replica);
     subject.restart(Stop::Clean);
     let replica = subject.replica();
-    assert_eq!((replica.pointers(), replica.leadership(), read_visible(&*replica)), before);
+    assert_eq!((replica.pointers(), read_visible(&*replica)), (before.0, before.2));
+    let leadership = replica.leadership();
+    if S::KEEPS_EPOCH {
+        assert_eq!(leadership, before.1);
+    } else {
+        assert!(leadership.is_local && leadership.leader_epoch > before.1.leader_epoch);
+    }
     let told = Told::new();
     replica.set_listener(told.clone());
-    assert_eq!(told.events(), [Event::Committed(before.0.high_watermark)]);
+    let leads = Event::Leads(replica.leadership().leader_epoch);
+    assert_eq!(told.events(), [Event::Committed(before.0.high_watermark), leads]);
 }
 
 pub(crate) async fn an_unclean_restart_raises_the_epoch(mut subject: impl Subject) {
@@ -335,7 +358,7 @@ pub(crate) async fn nothing_committed_is_lost_and_no_offset_has_two_contents(
         let leader_epoch = replica.leadership().leader_epoch;
         for n in 0..10 {
             let text = format!("{life}.{n}");
-            let appended = replica.produce(batch(&text, 2), NOW).unwrap();
+            let appended = replica.produce(batch(&text, 2), NOW).unwrap().appended;
             for record in 0..2 {
                 let offset = appended.base_offset.advance(record);
                 contents.check(leader_epoch, offset, &format!("{text}/{record}"));
@@ -354,6 +377,25 @@ pub(crate) async fn nothing_committed_is_lost_and_no_offset_has_two_contents(
     }
 }
 
+pub(crate) async fn what_is_produced_stands_in_the_epoch_that_leads(subject: impl Subject) {
+    let replica = subject.replica();
+    let told = Told::new();
+    replica.set_listener(told.clone());
+    let produced = replica.produce(batch("x", 1), NOW).unwrap();
+    assert!(told.events().contains(&Event::Leads(produced.leader_epoch)));
+    told.wait_committed(produced.appended.next_offset);
+    assert_eq!(read_visible(&*replica)[0].leader_epoch, produced.leader_epoch);
+    assert!(!replica.in_sync().is_empty());
+    let epoch = produced.leader_epoch;
+    assert_eq!(replica.produce_in(epoch, batch("y", 1), NOW).unwrap().leader_epoch, epoch);
+    let end = replica.pointers().log_end_offset;
+    for other in [LeaderEpoch::NONE, epoch.next()] {
+        let refused = replica.produce_in(other, batch("z", 1), NOW).unwrap_err();
+        assert!(matches!(refused, ProduceError::NotLeader(_)), "{refused}");
+    }
+    assert_eq!(replica.pointers().log_end_offset, end);
+}
+
 pub(crate) async fn a_failed_sync_is_told_once_and_is_final(mut subject: impl Subject) {
     let replica = subject.replica();
     let safe = commit(&*replica, "safe", 3);
@@ -361,18 +403,23 @@ pub(crate) async fn a_failed_sync_is_told_once_and_is_final(mut subject: impl Su
     replica.set_listener(told.clone());
     subject.fail_next_sync();
     produce(&*replica, "doubtful", 1);
-    told.wait_lost();
+    told.wait_ended();
     assert!(!replica.leadership().is_local);
+    assert!(replica.in_sync().is_empty());
     for _ in 0..3 {
         let error = replica.produce(batch("after", 1), NOW).unwrap_err();
         assert!(matches!(error, ProduceError::Append(AppendError::Failed(_))), "{error}");
     }
-    assert_eq!(told.events(), [Event::Committed(safe), Event::Lost]);
+    let told = told.events().into_iter().filter(|event| *event != Event::Lost);
+    let told = told.collect::<Vec<_>>();
+    assert!(
+        matches!(told[..], [Event::Committed(at), Event::Leads(_), Event::Ended] if at == safe)
+    );
     assert_eq!(replica.pointers().high_watermark, safe);
     // Who comes later learns it at once.
     let late = Told::new();
     replica.set_listener(late.clone());
-    assert_eq!(late.events(), [Event::Committed(safe), Event::Lost]);
+    assert_eq!(late.events(), [Event::Committed(safe), Event::Ended]);
     drop(replica);
 
     subject.restart(Stop::PowerLost { seed: 9 });

@@ -10,6 +10,7 @@ use raft::replica::Replica;
 use storage::config::LogConfig;
 use storage::data_dir::{DataDir, DataDirConfig, Identity, LogName};
 use storage::device::faulty::{Effect, Fault, FaultyDevice, Operation};
+use storage::log::entries::LogKind;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -46,12 +47,14 @@ impl Direct {
             partition: TopicPartition::new(TopicName::new("t").unwrap(), PartitionId::new(0)),
             topic_id: TopicId::new(Uuid::from_u128(2)).unwrap(),
         };
-        let log = data_dir.open_log(&name, LogConfig::default()).unwrap();
+        let log = data_dir.open_log(&name, LogConfig::default(), LogKind::Direct).unwrap();
         self.running = Some((data_dir, direct(log, BROKER)));
     }
 }
 
 impl Subject for Direct {
+    const KEEPS_EPOCH: bool = true;
+
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let device = FaultyDevice::new(root.path()).unwrap();

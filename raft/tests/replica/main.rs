@@ -1,10 +1,20 @@
 //! Every implementation of the `Replica` seam, held to its contract by one suite.
 
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod direct;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
+mod group;
+#[cfg(test)]
 mod records;
+#[cfg(test)]
+mod rejoin;
 #[cfg(test)]
 mod told;

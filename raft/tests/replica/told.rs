@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use protocol::types::Offset;
+use protocol::types::{LeaderEpoch, Offset};
 use raft::replica::ReplicaListener;
 
 /// Far more than any disk needs: only a missing call runs into it.
@@ -14,7 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
     Committed(Offset),
+    Leads(LeaderEpoch),
     Lost,
+    Ended,
 }
 
 /// The listener.
@@ -37,7 +39,7 @@ impl Told {
     pub(crate) fn high_watermark(&self) -> Option<Offset> {
         self.events.lock().iter().rev().find_map(|event| match event {
             Event::Committed(high_watermark) => Some(*high_watermark),
-            Event::Lost => None,
+            Event::Leads(_) | Event::Lost | Event::Ended => None,
         })
     }
 
@@ -46,8 +48,8 @@ impl Told {
         self.wait(|event| matches!(event, Event::Committed(to) if *to >= next_offset));
     }
 
-    pub(crate) fn wait_lost(&self) {
-        self.wait(|event| *event == Event::Lost);
+    pub(crate) fn wait_ended(&self) {
+        self.wait(|event| *event == Event::Ended);
     }
 
     fn wait(&self, wanted: impl Fn(&Event) -> bool) {
@@ -69,7 +71,15 @@ impl ReplicaListener for Told {
         self.push(Event::Committed(high_watermark));
     }
 
+    fn leads(&self, leader_epoch: LeaderEpoch) {
+        self.push(Event::Leads(leader_epoch));
+    }
+
     fn lost(&self) {
         self.push(Event::Lost);
+    }
+
+    fn ended(&self) {
+        self.push(Event::Ended);
     }
 }

@@ -21,6 +21,7 @@ use super::{LogName, uuid_text};
 use crate::checkpoint;
 use crate::device::{Device, OpenMode};
 use crate::error::OpenError;
+use crate::log::entries::LogKind;
 
 const METADATA_FILE: &str = "partition.metadata";
 const DELETED_SUFFIX: &str = "-delete";
@@ -156,6 +157,41 @@ fn refuse_if_it_holds_records(device: &dyn Device, directory: &Path) -> Result<(
         }
     }
     Ok(())
+}
+
+/// All who open a log agree what it is.
+///
+/// # Errors
+/// [`OpenError::Corrupt`].
+pub(super) fn refuse_other_kind(
+    found: LogKind,
+    wanted: LogKind,
+    directory: &Path,
+) -> Result<(), OpenError> {
+    if found == wanted {
+        return Ok(());
+    }
+    let what = format!("it was opened as {found:?}, and now as {wanted:?}");
+    Err(OpenError::Corrupt { path: directory.to_owned(), position: 0, what })
+}
+
+/// A topic that was deleted and made anew has another id; its old log must not be taken for it.
+///
+/// # Errors
+/// [`OpenError::Corrupt`].
+pub(super) fn refuse_other_topic(
+    name: &LogName,
+    found: TopicId,
+    directory: &Path,
+) -> Result<(), OpenError> {
+    if found == name.topic_id {
+        return Ok(());
+    }
+    Err(OpenError::Corrupt {
+        path: directory.to_owned(),
+        position: 0,
+        what: format!("it belongs to topic id {found}, not to {}", name.topic_id),
+    })
 }
 
 #[cfg(test)]

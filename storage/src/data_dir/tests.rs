@@ -15,6 +15,7 @@ use super::*;
 use crate::device::OpenMode;
 use crate::device::faulty::{Effect, Fault, FaultyDevice, Operation};
 use crate::error::LogFailure;
+use crate::log::entries::LogKind;
 use crate::log::{AppendBatch, LogListener};
 
 const SEEDS: u64 = 12;
@@ -274,13 +275,16 @@ fn a_log_that_was_made_is_there_after_lost_power() {
     let orders = name("orders", 1);
     with_power_cut_anywhere(
         |_| {},
-        |directory| directory.open_log(&orders, log_config()).map(drop),
+        |directory| directory.open_log(&orders, log_config(), LogKind::Direct).map(drop),
         |directory, was_made| {
             let listed = directory.list().unwrap();
             assert!(listed.is_empty() || listed == [orders.clone()], "{listed:?}");
             assert!(!was_made || !listed.is_empty());
             // Whatever was left of it can be completed.
-            assert_eq!(end(&directory.open_log(&orders, log_config()).unwrap()), 0);
+            assert_eq!(
+                end(&directory.open_log(&orders, log_config(), LogKind::Direct).unwrap()),
+                0
+            );
         },
     );
 }
@@ -289,7 +293,7 @@ fn a_log_that_was_made_is_there_after_lost_power() {
 fn a_deleted_log_does_not_come_back_under_its_name() {
     let (old, new) = (name("orders", 1), name("orders", 2));
     with_power_cut_anywhere(
-        |directory| append(&directory.open_log(&old, log_config()).unwrap()),
+        |directory| append(&directory.open_log(&old, log_config(), LogKind::Direct).unwrap()),
         |directory| {
             directory.delete_log(&old)?;
             directory.delete_log(&old)
@@ -299,12 +303,15 @@ fn a_deleted_log_does_not_come_back_under_its_name() {
             if was_deleted {
                 assert_eq!(listed, []);
             } else if listed == [old.clone()] {
-                let refused = directory.open_log(&new, log_config());
+                let refused = directory.open_log(&new, log_config(), LogKind::Direct);
                 assert!(matches!(refused, Err(OpenError::Corrupt { .. })), "{refused:?}");
-                assert_eq!(end(&directory.open_log(&old, log_config()).unwrap()), 1);
+                assert_eq!(
+                    end(&directory.open_log(&old, log_config(), LogKind::Direct).unwrap()),
+                    1
+                );
                 directory.delete_log(&old).unwrap();
             }
-            assert_eq!(end(&directory.open_log(&new, log_config()).unwrap()), 0);
+            assert_eq!(end(&directory.open_log(&new, log_config(), LogKind::Direct).unwrap()), 0);
         },
     );
 }
@@ -328,16 +335,17 @@ fn what_a_killed_process_left_unsynced_is_synced_before_it_is_used() {
                 effect: Effect::PowerOff,
             });
             let first = open(&device, root.path());
-            has_finished =
-                first.as_ref().is_ok_and(|first| first.open_log(&orders, log_config()).is_ok());
+            has_finished = first
+                .as_ref()
+                .is_ok_and(|first| first.open_log(&orders, log_config(), LogKind::Direct).is_ok());
             let device = device.kill();
             drop(first);
             let second = open(&device, root.path()).unwrap();
-            append(&second.open_log(&orders, log_config()).unwrap());
+            append(&second.open_log(&orders, log_config(), LogKind::Direct).unwrap());
             let device = device.crash(seed).unwrap();
             drop(second);
             let third = open(&device, root.path()).unwrap();
-            assert_eq!(end(&third.open_log(&orders, log_config()).unwrap()), 1);
+            assert_eq!(end(&third.open_log(&orders, log_config(), LogKind::Direct).unwrap()), 1);
         }
     }
 }
@@ -351,11 +359,11 @@ fn a_log_made_anew_inherits_nothing() {
         let root = tempfile::tempdir().unwrap();
         let device = FaultyDevice::new(root.path()).unwrap();
         let directory = open(&device, root.path()).unwrap();
-        let log = directory.open_log(&old, log_config()).unwrap();
+        let log = directory.open_log(&old, log_config(), LogKind::Direct).unwrap();
         append(&log);
         directory.logs.checkpoint().unwrap();
         directory.delete_log(&old).unwrap();
-        directory.open_log(&new, log_config()).unwrap();
+        directory.open_log(&new, log_config(), LogKind::Direct).unwrap();
         let device = device.crash(seed).unwrap();
         drop(directory);
         show_seed(seed, 0);
@@ -378,13 +386,13 @@ fn each_log_remembers_how_it_was_left_itself() {
     let root = tempfile::tempdir().unwrap();
     let device = FaultyDevice::new(root.path()).unwrap();
     let directory = open(&device, root.path()).unwrap();
-    append(&directory.open_log(&orders, log_config()).unwrap());
-    directory.open_log(&idle, log_config()).unwrap();
+    append(&directory.open_log(&orders, log_config(), LogKind::Direct).unwrap());
+    directory.open_log(&idle, log_config(), LogKind::Direct).unwrap();
     directory.close().unwrap();
 
     // The idle log stays closed, and clean, through a run that is killed.
     let directory = open(&device, root.path()).unwrap();
-    append(&directory.open_log(&orders, log_config()).unwrap());
+    append(&directory.open_log(&orders, log_config(), LogKind::Direct).unwrap());
     directory.logs.checkpoint().unwrap();
     let device = device.crash(3).unwrap();
     drop(directory);
@@ -402,7 +410,7 @@ fn each_log_remembers_how_it_was_left_itself() {
     let directory = open(&device, root.path()).unwrap();
     assert!(directory.was_clean());
     assert_eq!(left(&directory), (Some(2), StopKind::PowerLost));
-    assert_eq!(end(&directory.open_log(&orders, log_config()).unwrap()), 2);
+    assert_eq!(end(&directory.open_log(&orders, log_config(), LogKind::Direct).unwrap()), 2);
     directory.close().unwrap();
     assert_eq!(left(&open(&device, root.path()).unwrap()), (Some(2), StopKind::Clean));
 }
@@ -415,16 +423,16 @@ fn a_log_that_was_opened_since_is_not_clean() {
     let root = tempfile::tempdir().unwrap();
     let device = FaultyDevice::new(root.path()).unwrap();
     let directory = open(&device, root.path()).unwrap();
-    append(&directory.open_log(&orders, log_config()).unwrap());
+    append(&directory.open_log(&orders, log_config(), LogKind::Direct).unwrap());
     directory.close().unwrap();
     let directory = open(&device, root.path()).unwrap();
-    append(&directory.open_log(&orders, log_config()).unwrap());
+    append(&directory.open_log(&orders, log_config(), LogKind::Direct).unwrap());
     let device = device.crash(4).unwrap();
     drop(directory);
     let directory = open(&device, root.path()).unwrap();
     let (_, stop) = directory.logs.states().left_by_last_user(&orders.partition);
     assert_eq!(stop, StopKind::PowerLost);
-    assert_eq!(end(&directory.open_log(&orders, log_config()).unwrap()), 2);
+    assert_eq!(end(&directory.open_log(&orders, log_config(), LogKind::Direct).unwrap()), 2);
 }
 
 #[test]
@@ -432,7 +440,7 @@ fn a_log_that_is_set_aside_is_kept_under_another_name() {
     let root = tempfile::tempdir().unwrap();
     let orders = name("orders", 1);
     let directory = DataDir::open(root.path(), config(), identity).unwrap();
-    append(&directory.open_log(&orders, log_config()).unwrap());
+    append(&directory.open_log(&orders, log_config(), LogKind::Direct).unwrap());
     directory.close().unwrap();
     let directory = DataDir::open(root.path(), config(), identity).unwrap();
     let aside = directory.set_aside_log(&orders).unwrap();
@@ -448,7 +456,8 @@ fn threads_that_open_one_log_get_the_same() {
     let directory = DataDir::open(root.path(), config(), identity).unwrap();
     let orders = name("orders", 1);
     let logs: Vec<_> = std::thread::scope(|scope| {
-        let open = || scope.spawn(|| directory.open_log(&orders, log_config()).unwrap());
+        let open =
+            || scope.spawn(|| directory.open_log(&orders, log_config(), LogKind::Direct).unwrap());
         let threads: Vec<_> = std::iter::repeat_with(open).take(4).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
@@ -465,7 +474,7 @@ fn leftovers_of_deleted_logs_are_removed_at_start() {
         entries.iter().filter(|entry| log_directory::is_deleted(&entry.name)).count()
     };
     let directory = DataDir::open(root.path(), config(), identity).unwrap();
-    directory.open_log(&orders, slow).unwrap();
+    directory.open_log(&orders, slow, LogKind::Direct).unwrap();
     directory.delete_log(&orders).unwrap();
     assert_eq!((directory.list().unwrap(), deleted_count()), (vec![], 1));
     directory.close().unwrap();
@@ -483,10 +492,16 @@ fn a_closed_directory_refuses() {
     let root = tempfile::tempdir().unwrap();
     let directory = DataDir::open(root.path(), config(), identity).unwrap();
     let orders = name("orders", 1);
-    let log = directory.open_log(&orders, log_config()).unwrap();
-    assert!(Arc::ptr_eq(&log, &directory.open_log(&orders, log_config()).unwrap()));
+    let log = directory.open_log(&orders, log_config(), LogKind::Direct).unwrap();
+    assert!(Arc::ptr_eq(
+        &log,
+        &directory.open_log(&orders, log_config(), LogKind::Direct).unwrap()
+    ));
     directory.close().unwrap();
     directory.close().unwrap();
-    assert!(matches!(directory.open_log(&orders, log_config()), Err(OpenError::Io { .. })));
+    assert!(matches!(
+        directory.open_log(&orders, log_config(), LogKind::Direct),
+        Err(OpenError::Io { .. })
+    ));
     assert!(matches!(directory.delete_log(&orders), Err(OpenError::Io { .. })));
 }

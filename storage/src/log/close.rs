@@ -116,9 +116,9 @@ impl Log {
 
     /// Syncs everything that is written, and tells the listener. The log is offline if that fails.
     pub(super) fn sync_now(&self, writer: &mut Writer) -> Result<(), OpenError> {
-        let end = self.state.lock().pointers.written_end;
+        let written = self.state.lock().written();
         self.sync_written(writer)?;
-        self.state.lock().synced(end);
+        self.state.lock().synced(written);
         // The flusher may find nothing left to do, and then tells nobody.
         self.tell_progress();
         Ok(())
@@ -166,7 +166,7 @@ impl Log {
     }
 }
 
-fn unwritten(log: &Log) -> OpenError {
+pub(super) fn unwritten(log: &Log) -> OpenError {
     OpenError::Io {
         path: log.directory.clone(),
         operation: "write",

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 use protocol::types::{LeaderEpoch, Offset};
 
+use super::entries::open::{self as entries_open, FoundEntries};
+use super::entries::tracker::Entries;
+use super::entries::{LogKind, reset};
 use super::state::State;
 use super::{Log, Writer, producers};
 use crate::checkpoint::{self, CheckpointError};
@@ -17,7 +20,6 @@ use crate::environment::{LogCheckpoint, LogEnvironment, StopKind};
 use crate::error::OpenError;
 use crate::leader_epochs::{self, LeaderEpochs};
 use crate::recovery::{self, Listing, Recovered, Recovery};
-use crate::segment::Segment;
 
 /// Where a raised log start is kept inside the log's directory; absent if it was never raised
 /// beyond what the first segment's name tells.
@@ -27,47 +29,62 @@ pub(super) const LOG_START_FILE: &str = "log-start-offset";
 pub(crate) const LOG_CUT_FILE: &str = "log-cut-offset";
 const OFFSET_FILE_VERSION: u32 = 0;
 
+/// How a log is to behave.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) config: LogConfig,
+    pub(crate) kind: LogKind,
+}
+
 impl Log {
     /// Opens the log in the existing directory `dir`, recovering it as `stop` asks. An empty
     /// directory is a new log. The caller has synced the directory's own name. Blocks.
     ///
     /// # Errors
-    /// [`OpenError::Corrupt`] or [`OpenError::Io`].
+    /// [`OpenError::Corrupt`], also for a log of the other kind, or [`OpenError::Io`].
     pub(crate) fn open(
         env: &LogEnvironment,
         dir: PathBuf,
         name: &LogName,
-        config: LogConfig,
+        wanted: Wanted,
         checkpoint: Option<LogCheckpoint>,
         stop: StopKind,
     ) -> Result<Arc<Self>, OpenError> {
+        let Wanted { config, kind } = wanted;
+        if kind == LogKind::Replicated {
+            reset::complete(env, &dir)?;
+        }
         let mut listing = Listing::of(env, &dir)?;
         // Whatever was written down of its end before the failure: its files are not believed.
         let stop =
             if listing.has_failed && stop == StopKind::Clean { StopKind::PowerLost } else { stop };
+        let mut entries = FoundEntries::of(env, &dir, &listing, kind)?;
         listing.remove_leftovers(env)?;
         let raised = read_offset(env, &dir, LOG_START_FILE)?.unwrap_or(Offset::ZERO);
-        listing.remove_below(env, &dir, raised)?;
+        match &mut entries {
+            None => listing.remove_below(env, &dir, raised)?,
+            Some(entries) => entries.remove_purged(env, &dir, &mut listing)?,
+        }
         let mut leader_epochs = read_epochs(env, &dir)?;
         let is_new = listing.segments.is_empty();
-        let recovered = recover(env, &dir, &listing, &config, Left { checkpoint, stop, raised });
+        let left = Left { checkpoint, stop, raised, entries: entries.as_ref() };
+        let recovered = recover(env, &dir, &listing, &config, left);
         let recovered = recovered.inspect_err(|error| {
             // Whatever failed, it may have been a sync.
             if matches!(error, OpenError::Io { .. }) {
                 recovery::mark_failed(&*env.device, &dir);
             }
         })?;
-        for (leader_epoch, start_offset) in &recovered.epochs {
-            leader_epochs.begin(*leader_epoch, *start_offset);
-        }
-        let epochs_changed = leader_epochs.truncate_end(recovered.log_end_offset);
+        let entries = entries.map(|found| found.tracker(env, &recovered.segments)).transpose()?;
+        let epochs_changed = settle_epochs(&mut leader_epochs, &recovered, entries.as_ref());
         if listing.has_failed {
             let mark = dir.join(recovery::FAILED_MARK);
             env.device.remove_file(&mark).map_err(recovery::io_error(&mark, "remove"))?;
         }
         let log_start_offset = log_start(&dir, &recovered, raised)?;
         let (loaded, snapshots) = producers::load(env, &dir, &recovered, listing.snapshots)?;
-        let is_unclean = stop != StopKind::Clean;
+        // In a replicated log it is not this node that begins an epoch.
+        let is_unclean = stop != StopKind::Clean && entries.is_none();
         let newest = leader_epochs.latest();
         let was_used = !is_new || newest.is_some();
         let mut state = State::new(
@@ -80,6 +97,7 @@ impl Log {
         );
         state.spent_epoch = (is_unclean && was_used).then(|| newest.unwrap_or(LeaderEpoch::ZERO));
         state.epochs_changed = epochs_changed;
+        state.entries = entries.map(Box::new);
         Ok(Arc::new_cyclic(|myself| Self {
             name: name.partition.to_string(),
             topic_id: name.topic_id,
@@ -96,11 +114,28 @@ impl Log {
 }
 
 /// What the last user of the log left behind.
-struct Left {
+struct Left<'a> {
     checkpoint: Option<LogCheckpoint>,
     stop: StopKind,
     /// The log start by the log's own file: everything below was synced before it was deleted.
     raised: Offset,
+    /// In a replicated log.
+    entries: Option<&'a FoundEntries>,
+}
+
+/// Brings the table of epochs to what the log holds; returns whether that changed what is saved.
+fn settle_epochs(
+    leader_epochs: &mut LeaderEpochs,
+    recovered: &Recovered,
+    entries: Option<&Entries>,
+) -> bool {
+    let end = recovered.log_end_offset;
+    let last = entries.map(|entries| entries.bounds.last.map(|last| last.leader_epoch));
+    let changed = last.is_some_and(|last| leader_epochs.end_with(last, end));
+    for (leader_epoch, start_offset) in &recovered.epochs {
+        leader_epochs.begin(*leader_epoch, *start_offset);
+    }
+    leader_epochs.truncate_end(end) || changed
 }
 
 fn recover(
@@ -108,11 +143,11 @@ fn recover(
     directory: &Path,
     listing: &Listing,
     config: &LogConfig,
-    left: Left,
+    left: Left<'_>,
 ) -> Result<Recovered, OpenError> {
-    let Left { checkpoint, stop, raised } = left;
+    let Left { checkpoint, stop, raised, entries } = left;
     let Some(first) = listing.segments.first().copied() else {
-        return new_log(directory, checkpoint);
+        return new_log(directory, checkpoint, entries);
     };
     match checkpoint {
         Some(checkpoint) if stop == StopKind::Clean => {
@@ -120,7 +155,8 @@ fn recover(
                 let path = directory.join(LOG_CUT_FILE);
                 env.device.remove_file(&path).map_err(recovery::io_error(&path, "remove"))?;
             }
-            recovery::trust(env, directory, &listing.segments, checkpoint.log_end_offset)
+            let end = checkpoint.log_end_offset;
+            recovery::trust(env, directory, &listing.segments, end, entries)
         }
         _ => {
             let noted = checkpoint.map_or(first, |checkpoint| checkpoint.recovery_point);
@@ -131,19 +167,32 @@ fn recover(
             // checkpoint knows.
             let must_rewrite = listing.has_failed;
             let is_synced = env.found_is_synced && !listing.has_failed;
-            Recovery { env, directory, config, stop, recovery_point, must_rewrite, is_synced }
-                .run(&listing.segments)
+            Recovery {
+                env,
+                directory,
+                config,
+                stop,
+                recovery_point,
+                must_rewrite,
+                is_synced,
+                entries,
+            }
+            .run(&listing.segments)
         }
     }
 }
 
-fn new_log(directory: &Path, checkpoint: Option<LogCheckpoint>) -> Result<Recovered, OpenError> {
+fn new_log(
+    directory: &Path,
+    checkpoint: Option<LogCheckpoint>,
+    entries: Option<&FoundEntries>,
+) -> Result<Recovered, OpenError> {
     let synced = checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.recovery_point);
     if synced > Offset::ZERO {
         let what = format!("it holds no segment, but everything up to {synced} was synced");
         return Err(OpenError::Corrupt { path: directory.to_owned(), position: 0, what });
     }
-    let segments = vec![Arc::new(Segment::new(directory, Offset::ZERO))];
+    let segments = vec![Arc::new(entries_open::first_segment(directory, entries))];
     Ok(Recovered { segments, log_end_offset: Offset::ZERO, epochs: Vec::new() })
 }
 

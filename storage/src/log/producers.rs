@@ -3,6 +3,7 @@
 //! A snapshot is taken of the state in memory, which may be ahead of the file. It counts only once
 //! the log on disk reaches its offset; the one before it is kept until then.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,6 +69,13 @@ impl Log {
         }
     }
 
+    /// As [`Log::snapshot_producers`], in any case.
+    #[cfg(test)]
+    pub(super) fn snapshot_producers_now(&self) {
+        let mut writer = self.writer.lock();
+        self.try_snapshot(&mut writer);
+    }
+
     /// The flusher's own look: bounds the replay also at a high rate.
     pub(super) fn snapshot_if_much_was_written(&self, writer: &mut Writer) {
         if self.state.lock().bytes_since_snapshot >= SNAPSHOT_BYTES_MAX {
@@ -89,8 +97,18 @@ impl Log {
                 return Ok(());
             }
             state.bytes_since_snapshot = 0;
-            (state.pointers.log_end_offset, producer_snapshot::encode(&state.producers))
+            let offset = state.pointers.log_end_offset;
+            (offset, state.with_producers_at(offset, producer_snapshot::encode))
         };
+        self.write_snapshot(writer, offset, &bytes)
+    }
+
+    fn write_snapshot(
+        &self,
+        writer: &mut Writer,
+        offset: Offset,
+        bytes: &[u8],
+    ) -> Result<(), OpenError> {
         if writer.snapshots.last() == Some(&offset) {
             return Ok(());
         }
@@ -98,14 +116,96 @@ impl Log {
         let device = &self.env.device;
         let file = device.open(&path, OpenMode::Create).map_err(io_error(&path, "create"))?;
         file.set_len(0).map_err(io_error(&path, "truncate"))?;
-        file.write_at(&bytes, 0).map_err(|error| io_error(&path, "write")(error.cause))?;
-        writer.snapshots.push(offset);
-        while writer.snapshots.len() > SNAPSHOTS_MAX {
-            let path = path_of(&self.directory, writer.snapshots.remove(0));
-            device.remove_file(&path).map_err(io_error(&path, "remove"))?;
+        file.write_at(bytes, 0).map_err(|error| io_error(&path, "write")(error.cause))?;
+        writer.note_snapshot(offset);
+        self.drop_snapshots(writer)
+    }
+
+    /// In a replicated log, what is known of producers where a segment starts is kept as long as the
+    /// segment is: another replica may ask for it when all before is gone.
+    pub(super) fn snapshot_at_roll(&self, writer: &mut Writer, base_offset: Offset) {
+        let bytes = {
+            let mut state = self.state.lock();
+            if state.entries.is_none() {
+                return;
+            }
+            state.with_producers_at(base_offset, producer_snapshot::encode)
+        };
+        if let Err(error) = self.write_snapshot(writer, base_offset, &bytes) {
+            tracing::debug!(log = %self.name, %error, "no producer snapshot");
+        }
+    }
+
+    /// Removes snapshots that are not needed any more.
+    pub(super) fn drop_snapshots(&self, writer: &mut Writer) -> Result<(), OpenError> {
+        let excess = writer.snapshots.len().saturating_sub(SNAPSHOTS_MAX);
+        let bases: Vec<Offset> = {
+            let state = self.state.lock();
+            let segments = if state.entries.is_some() { state.all_segments() } else { Vec::new() };
+            segments.iter().map(|segment| segment.base_offset()).collect()
+        };
+        let is_kept = |offset: &Offset| bases.binary_search(offset).is_ok();
+        let newest = writer.snapshots.split_off(excess);
+        let (mut kept, old): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut writer.snapshots).into_iter().partition(is_kept);
+        kept.extend(newest);
+        writer.snapshots = kept;
+        for offset in old {
+            let path = path_of(&self.directory, offset);
+            self.env.device.remove_file(&path).map_err(io_error(&path, "remove"))?;
         }
         Ok(())
     }
+}
+
+impl Writer {
+    /// There is a snapshot at `offset` now.
+    pub(super) fn note_snapshot(&mut self, offset: Offset) {
+        if let Err(at) = self.snapshots.binary_search(&offset) {
+            self.snapshots.insert(at, offset);
+        }
+    }
+}
+
+/// The producers at `offset`, by the newest of the snapshots that is not above it, and by what `segments`
+/// hold from there on. Blocks.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn at(
+    env: &LogEnvironment,
+    directory: &Path,
+    segments: &[Arc<Segment>],
+    snapshots: &[Offset],
+    offset: Offset,
+) -> Result<Producers, OpenError> {
+    let first = segments.first().map_or(Offset::ZERO, |segment| segment.base_offset());
+    let (mut from, mut producers) = (first, Producers::default());
+    for snapshot in snapshots.iter().rev().filter(|snapshot| **snapshot <= offset) {
+        let bytes = checkpoint::read_whole(&*env.device, &path_of(directory, *snapshot))?;
+        if let Some(found) = producer_snapshot::decode(&bytes.unwrap_or_default()) {
+            (producers, from) = (found, (*snapshot).max(first));
+            break;
+        }
+    }
+    if from < offset {
+        replay(env, segments, from..offset, &mut producers)?;
+    }
+    Ok(producers)
+}
+
+/// Writes a snapshot, durably.
+///
+/// # Errors
+/// [`OpenError::Io`].
+pub(super) fn write(
+    env: &LogEnvironment,
+    directory: &Path,
+    offset: Offset,
+    producers: &Producers,
+) -> Result<(), OpenError> {
+    let bytes = producer_snapshot::encode(producers);
+    Ok(checkpoint::write_atomic(&*env.device, &path_of(directory, offset), &bytes)?)
 }
 
 fn path_of(directory: &Path, offset: Offset) -> PathBuf {
@@ -126,14 +226,7 @@ pub(super) fn load(
     let end = recovered.log_end_offset;
     let (mut snapshots, too_new): (Vec<_>, Vec<_>) =
         snapshots.into_iter().partition(|offset| *offset <= end);
-    if !too_new.is_empty() {
-        // The log may grow past them with other batches: they must be gone for good before.
-        for offset in too_new {
-            let path = path_of(directory, offset);
-            env.device.remove_file(&path).map_err(io_error(&path, "remove"))?;
-        }
-        env.device.sync_dir(directory).map_err(io_error(directory, "sync"))?;
-    }
+    remove(env, directory, &too_new)?;
     let first = recovered.segments.first().map_or(Offset::ZERO, |s| s.base_offset());
     let mut from = first;
     let mut producers = Producers::default();
@@ -149,20 +242,54 @@ pub(super) fn load(
         snapshots.pop();
     }
     if from < end {
-        replay(env, &recovered.segments, from, &mut producers)?;
+        replay(env, &recovered.segments, from..end, &mut producers)?;
     }
     Ok((producers, snapshots))
 }
 
-/// Notes every batch from offset `from` on.
+/// Removes the snapshots above `end`, durably: the log may grow past them with other batches.
+///
+/// # Errors
+/// [`OpenError::Io`].
+pub(super) fn remove_above(
+    env: &LogEnvironment,
+    directory: &Path,
+    writer: &mut Writer,
+    end: Offset,
+) -> Result<(), OpenError> {
+    let after = writer.snapshots.partition_point(|offset| *offset <= end);
+    remove(env, directory, &writer.snapshots.split_off(after))
+}
+
+/// Removes snapshots, durably.
+///
+/// # Errors
+/// [`OpenError::Io`].
+pub(super) fn remove(
+    env: &LogEnvironment,
+    directory: &Path,
+    snapshots: &[Offset],
+) -> Result<(), OpenError> {
+    if snapshots.is_empty() {
+        return Ok(());
+    }
+    for offset in snapshots {
+        let path = path_of(directory, *offset);
+        env.device.remove_file(&path).map_err(io_error(&path, "remove"))?;
+    }
+    env.device.sync_dir(directory).map_err(io_error(directory, "sync"))
+}
+
+/// Notes every batch of a range of offsets.
 fn replay(
     env: &LogEnvironment,
     segments: &[Arc<Segment>],
-    from: Offset,
+    range: Range<Offset>,
     producers: &mut Producers,
 ) -> Result<(), OpenError> {
-    let after = segments.partition_point(|segment| segment.base_offset() <= from);
-    for segment in &segments[after.saturating_sub(1)..] {
+    let after = segments.partition_point(|segment| segment.base_offset() <= range.start);
+    let end = segments.partition_point(|segment| segment.base_offset() < range.end);
+    for segment in &segments[after.saturating_sub(1)..end] {
         if segment.bytes() == 0 {
             continue;
         }
@@ -171,7 +298,7 @@ fn replay(
         let file = env.device.open(path, OpenMode::Read).map_err(io_error(path, "open"))?;
         let end = u64::from(segment.bytes());
         let mut scan = Scan::new(&*file, end, Wait::ForDisk, SWEEP_WINDOW_BYTES);
-        replay_segment(segment, &mut scan, from, producers).map_err(|error| match error {
+        replay_segment(segment, &mut scan, &range, producers).map_err(|error| match error {
             ScanError::Damaged { position, what } => {
                 OpenError::Corrupt { path: path.to_owned(), position, what }
             }
@@ -185,11 +312,11 @@ fn replay(
 fn replay_segment(
     segment: &Segment,
     scan: &mut Scan<'_>,
-    from: Offset,
+    range: &Range<Offset>,
     producers: &mut Producers,
 ) -> Result<(), ScanError> {
-    let mut next = find_batch(segment, scan, from)?;
-    while let Some(found) = next {
+    let mut next = find_batch(segment, scan, range.start)?;
+    while let Some(found) = next.filter(|found| found.header.base_offset < range.end) {
         producers.note(&found.header, Timestamp::NONE);
         next = scan.batch_at(found.end())?;
     }

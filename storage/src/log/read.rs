@@ -168,13 +168,18 @@ impl Log {
 }
 
 impl State {
+    /// Whether anything may be read.
+    pub(super) fn check_open(&self) -> Result<(), ReadError> {
+        match &self.phase {
+            Phase::Open => Ok(()),
+            Phase::Failed(failure) => Err(ReadError::Failed(failure.clone())),
+            Phase::Closed => Err(ReadError::Closed),
+        }
+    }
+
     /// Whether `from` may be read.
     pub(super) fn check_readable(&self, from: Offset) -> Result<(), ReadError> {
-        match &self.phase {
-            Phase::Open => {}
-            Phase::Failed(failure) => return Err(ReadError::Failed(failure.clone())),
-            Phase::Closed => return Err(ReadError::Closed),
-        }
+        self.check_open()?;
         let log_start_offset = self.pointers.log_start_offset;
         let log_end_offset = self.pointers.log_end_offset;
         if from < log_start_offset || from > log_end_offset {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use protocol::batch::{BatchHeader, HEADER_BYTES};
-use protocol::types::{LeaderEpoch, Offset, Timestamp};
+use protocol::types::{LeaderEpoch, LogIndex, Offset, Timestamp};
 
+use super::entries::tracker::Entries;
 use super::{Appended, LogPointers};
 use crate::config::{LogConfig, SyncPolicy};
 use crate::error::LogFailure;
@@ -34,6 +35,14 @@ pub(super) struct PendingBatch {
     pub(super) header: BatchHeader,
     pub(super) chunk: Chunk,
     pub(super) appended_at: Timestamp,
+}
+
+/// Up to where a log is written (exclusive): an entry may end it that takes no offset.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    end: Offset,
+    /// In a replicated log.
+    entries: Option<LogIndex>,
 }
 
 /// What the last append left behind.
@@ -65,6 +74,8 @@ pub(super) struct State {
     pub(super) bytes_since_snapshot: u64,
     /// The newest epoch that may have named what a crash took away; nothing new may carry it.
     pub(super) spent_epoch: Option<LeaderEpoch>,
+    /// In a replicated log.
+    pub(super) entries: Option<Box<Entries>>,
     headers: BytesMut,
 }
 
@@ -102,6 +113,7 @@ impl State {
             quiet_wanted: 0,
             bytes_since_snapshot: 0,
             spent_epoch: None,
+            entries: None,
             headers: BytesMut::new(),
         };
         state.validate();
@@ -149,6 +161,7 @@ impl State {
         leader_epoch: LeaderEpoch,
         now: Timestamp,
     ) -> Appended {
+        assert!(self.entries.is_none(), "a replicated log takes entries");
         let base_offset = self.pointers.log_end_offset;
         header.base_offset = base_offset;
         header.leader_epoch = leader_epoch;
@@ -157,7 +170,8 @@ impl State {
         assert!(newest.is_none_or(|newest| newest <= leader_epoch), "epoch {leader_epoch} is old");
         self.epochs_changed |= self.leader_epochs.begin(leader_epoch, base_offset);
         self.producers.note(&header, now);
-        let chunk = Chunk { base_offset, next_offset, header: self.encode(&header), body };
+        let index = LogIndex::new(0);
+        let chunk = Chunk { base_offset, next_offset, index, header: self.encode(&header), body };
         self.tail.push(chunk.clone());
         self.pending.push_back(PendingBatch { header, chunk, appended_at: now });
         self.pointers.log_end_offset = next_offset;
@@ -165,7 +179,7 @@ impl State {
         Appended { base_offset, next_offset, duplicate: false }
     }
 
-    fn encode(&mut self, header: &BatchHeader) -> Bytes {
+    pub(super) fn encode(&mut self, header: &BatchHeader) -> Bytes {
         if self.headers.capacity() < HEADER_BYTES {
             self.headers = BytesMut::with_capacity(HEADER_BYTES * HEADERS_PER_BLOCK);
         }
@@ -175,14 +189,17 @@ impl State {
 
     /// The first `count` pending batches are in the file now, `bytes` of them, and are kept for
     /// readers as `chunks`. Returns the tail's number behind them.
-    pub(super) fn written(&mut self, count: usize, bytes: u32, chunks: Vec<Chunk>) -> u64 {
+    pub(super) fn note_written(&mut self, count: usize, bytes: u32, chunks: Vec<Chunk>) -> u64 {
         let last = self.pending.drain(..count).next_back();
         let last = last.expect("only runs that are not empty are written");
         self.pointers.written_end = last.chunk.next_offset;
         self.written_position += bytes;
         self.bytes_since_snapshot += u64::from(bytes);
+        if let Some(entries) = &mut self.entries {
+            entries.written(count, last.header.leader_epoch);
+        }
         if self.is_relaxed() {
-            self.finished_end = self.finished_end.max(self.pointers.written_end);
+            self.finish_written();
         }
         if self.pending.is_empty() {
             self.headers = BytesMut::new();
@@ -192,20 +209,41 @@ impl State {
         self.tail.written(count, chunks)
     }
 
-    /// Everything below `end` is durable now.
-    pub(super) fn synced(&mut self, end: Offset) {
+    /// What is written is as good as finished.
+    pub(super) fn finish_written(&mut self) {
+        self.finished_end = self.finished_end.max(self.pointers.written_end);
+        if let Some(entries) = &mut self.entries {
+            entries.finished(entries.written_end);
+        }
+    }
+
+    /// Where the files end.
+    pub(super) fn written(&self) -> Written {
+        let entries = self.entries.as_ref().map(|entries| entries.written_end);
+        Written { end: self.pointers.written_end, entries }
+    }
+
+    /// Everything that was written up to there is durable now.
+    pub(super) fn synced(&mut self, written: Written) {
+        let end = written.end;
         self.pointers.recovery_point = self.pointers.recovery_point.max(end);
         self.finished_end = self.finished_end.max(end);
+        if let (Some(entries), Some(end)) = (&mut self.entries, written.entries) {
+            entries.finished(end);
+        }
         self.validate();
     }
 
     /// Gives up what waits for the disk; returns how many bytes that were.
     pub(super) fn drop_pending(&mut self) -> usize {
-        let bytes = self.pending.iter().map(|batch| batch.chunk.bytes()).sum();
+        let bytes: usize = self.pending.iter().map(|batch| batch.chunk.bytes()).sum();
         self.pending = VecDeque::new();
         self.headers = BytesMut::new();
         self.tail.clear();
-        bytes
+        if let Some(entries) = &mut self.entries {
+            entries.drop_pending();
+        }
+        bytes + self.unstage()
     }
 
     /// Where the segment that holds `offset` stands in `segments`.

@@ -7,10 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use protocol::types::Offset;
-
 use super::pieces::{Piece, Pieces};
-use super::state::Phase;
+use super::state::{Phase, Written};
 use super::{Log, Writer};
 use crate::config::SyncPolicy;
 use crate::device::{DeviceFile, OpenMode};
@@ -38,7 +36,7 @@ pub(crate) struct SyncJob {
     bytes: usize,
     pieces: Pieces,
     log: Arc<Log>,
-    end: Offset,
+    written: Written,
     generation: u64,
 }
 
@@ -62,7 +60,7 @@ impl SyncJob {
     pub(crate) fn absorb(&mut self, mut later: Self) {
         // A truncation waits until no job is left.
         debug_assert_eq!(self.generation, later.generation, "jobs from both sides of a truncation");
-        self.end = later.end;
+        self.written = later.written;
         self.bytes += later.bytes;
         self.pieces.absorb(std::mem::take(&mut later.pieces));
         for file in std::mem::take(&mut later.files) {
@@ -79,7 +77,7 @@ impl SyncJob {
     /// All files are durable, or something is lost.
     pub(crate) fn finish(self, failure: Option<LogFailure>) {
         match failure {
-            None => self.log.synced(self.end, self.generation),
+            None => self.log.synced(self.written, self.generation),
             Some(failure) => self.log.fail(failure),
         }
     }
@@ -144,19 +142,19 @@ impl Log {
             return None;
         }
         let mut state = self.state.lock();
-        let (end, generation) = (state.pointers.written_end, state.generation);
+        let (written, generation) = (state.written(), state.generation);
         state.syncs_in_flight += 1;
         drop(state);
-        Some(SyncJob { files, bytes, pieces, log, end, generation })
+        Some(SyncJob { files, bytes, pieces, log, written, generation })
     }
 
-    fn synced(&self, end: Offset, generation: u64) {
+    fn synced(&self, written: Written, generation: u64) {
         {
             let mut state = self.state.lock();
             if state.generation != generation || !matches!(state.phase, Phase::Open) {
                 return;
             }
-            state.synced(end);
+            state.synced(written);
         }
         self.tell_progress();
     }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use protocol::batch::{Attributes, Codec};
 use protocol::topic::{TopicId, TopicName, TopicPartition};
-use protocol::types::{PartitionId, ProducerEpoch, ProducerId, Sequence};
+use protocol::types::{LogIndex, PartitionId, ProducerEpoch, ProducerId, Sequence};
 use uuid::Uuid;
 
+use super::entries::LogKind;
 use super::*;
+use crate::config::SyncPolicy;
 use crate::data_dir::LogName;
 use crate::device::Device;
 use crate::device::os::OsDevice;
@@ -25,6 +27,8 @@ use crate::space::SpaceGuard;
 use crate::tail_cache::TailCache;
 
 mod crash;
+mod entries;
+mod entries_crash;
 
 const NOW: Timestamp = Timestamp::new(1_700_000_000_000);
 
@@ -100,12 +104,23 @@ impl Room {
         checkpoint: Option<LogCheckpoint>,
         stop: StopKind,
     ) -> Result<Arc<Log>, crate::error::OpenError> {
+        self.open_kind(LogKind::Direct, config, checkpoint, stop)
+    }
+
+    fn open_kind(
+        &self,
+        kind: LogKind,
+        config: LogConfig,
+        checkpoint: Option<LogCheckpoint>,
+        stop: StopKind,
+    ) -> Result<Arc<Log>, crate::error::OpenError> {
         let topic = TopicName::new("events").unwrap();
         let name = LogName {
             partition: TopicPartition::new(topic, PartitionId::new(0)),
             topic_id: TopicId::new(Uuid::from_u128(1)).unwrap(),
         };
-        Log::open(&self.env, self.path.clone(), &name, config, checkpoint, stop)
+        let wanted = open::Wanted { config, kind };
+        Log::open(&self.env, self.path.clone(), &name, wanted, checkpoint, stop)
     }
 
     fn names(&self, suffix: &str) -> Vec<String> {

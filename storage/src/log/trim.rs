@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use protocol::types::{Offset, Timestamp};
 
+use super::entries::LogKind;
 use super::open::save_log_start;
 use super::state::Phase;
 use super::write::{WriteFailure, is_full};
@@ -21,15 +22,25 @@ use crate::segment::{SUFFIXES, Segment, leaving};
 
 /// In which order the names of deleted segments may go from the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DeletionOrder {
+pub(super) enum DeletionOrder {
     /// The log start on disk says what counts.
     Any,
     /// Each before the next one, so that no gap can appear.
     OldestFirst,
 }
 
+/// The segments of a log as retention sees them.
+pub(super) struct Expired {
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) candidates: Vec<Candidate>,
+    limits: Limits,
+    /// How many do not stay.
+    pub(super) count: usize,
+}
+
 impl Log {
-    /// Raises the first readable offset, durably, and drops whole segments below it. Blocks.
+    /// Raises the first readable offset, durably, and drops whole segments below it: in a replicated log
+    /// they become part of the next [`Log::eviction_point`]. Blocks.
     /// Returns the log start, which may have been higher already.
     ///
     /// # Errors
@@ -58,13 +69,16 @@ impl Log {
             state.leader_epochs.truncate_start(to)
         };
         self.state.lock().epochs_changed |= epochs_changed;
-        // Dated by the epoch: what DeleteRecords takes away need not wait for anyone.
-        self.drop_expired(&mut writer, None)?;
+        if self.kind() == LogKind::Direct {
+            // Dated by the epoch: what DeleteRecords takes away need not wait for anyone.
+            self.drop_expired(&mut writer, None)?;
+        }
         Ok(to)
     }
 
     /// Applies retention by age and size at `now`; never touches the active segment unless all of
-    /// it is expired, and then rolls first. Returns how many bytes left the log. Blocks.
+    /// it is expired, and then rolls first. In a replicated log, only what was purged leaves. Returns how
+    /// many bytes left the log. Blocks.
     ///
     /// # Errors
     /// [`ReadError::Failed`].
@@ -78,7 +92,10 @@ impl Log {
             }
             state.producers.expire(now, self.env.producer_expiration.get());
         }
-        let bytes = self.drop_expired(&mut writer, Some(now))?;
+        let bytes = match self.kind() {
+            LogKind::Direct => self.drop_expired(&mut writer, Some(now))?,
+            LogKind::Replicated => self.remove_purged(&mut writer, now)?,
+        };
         if self.env.space.is_full() && !writer.doomed.is_empty() {
             // Nobody waits for a delay while producers are refused.
             self.remove_doomed(&mut writer, Timestamp::new(i64::MAX));
@@ -105,10 +122,10 @@ impl Log {
         }
     }
 
-    /// Drops the segments that retention does not keep; without a time, only those below the log
-    /// start.
-    fn drop_expired(&self, writer: &mut Writer, now: Option<Timestamp>) -> Result<u64, ReadError> {
-        let (segments, config, limits) = {
+    /// What retention knows of the segments, and how many of them, from the oldest on, it does not keep;
+    /// without a time, only those below the log start.
+    pub(super) fn expired_segments(&self, now: Option<Timestamp>) -> Result<Expired, ReadError> {
+        let (segments, limits) = {
             let state = self.state.lock();
             let limits = Limits {
                 retention: state.config.retention,
@@ -117,11 +134,16 @@ impl Log {
                 log_start_offset: state.pointers.log_start_offset,
                 finished_end: state.finished_end,
             };
-            (state.segments.clone(), Arc::clone(&state.config), limits)
+            (state.segments.clone(), limits)
         };
         let candidates = self.candidates(&segments, &limits)?;
-        let now_or_start = now.unwrap_or(Timestamp::new(0));
-        let mut count = expired(&candidates, &limits, now_or_start);
+        let count = expired(&candidates, &limits, now.unwrap_or(Timestamp::new(0)));
+        Ok(Expired { segments, candidates, limits, count })
+    }
+
+    /// Drops the segments that retention does not keep.
+    fn drop_expired(&self, writer: &mut Writer, now: Option<Timestamp>) -> Result<u64, ReadError> {
+        let Expired { segments, candidates, limits, mut count } = self.expired_segments(now)?;
         if count == 0 {
             return Ok(0);
         }
@@ -145,20 +167,29 @@ impl Log {
             let changed = state.leader_epochs.truncate_start(start);
             state.epochs_changed |= changed;
         }
-        let due = now.map_or(Timestamp::new(0), |now| later(now, config.file_delete_delay));
-        for segment in &segments[..count] {
+        let delay = self.state.lock().config.file_delete_delay;
+        let due = now.map_or(Timestamp::new(0), |now| later(now, delay));
+        self.doom_segments(writer, &segments[..count], due, order)?;
+        tracing::debug!(log = %self.name, segments = count, bytes = gone, %start, "deleted");
+        Ok(gone)
+    }
+
+    /// Takes the files of segments out of the log, which knows of them no more.
+    pub(super) fn doom_segments(
+        &self,
+        writer: &mut Writer,
+        segments: &[Arc<Segment>],
+        due: Timestamp,
+        order: DeletionOrder,
+    ) -> Result<(), ReadError> {
+        for segment in segments {
             writer.unsynced.retain(|file| file.path != segment.path());
             self.doom(writer, segment, due).map_err(|error| self.read_error(error))?;
             if order == DeletionOrder::OldestFirst {
                 self.sync_names()?;
             }
         }
-        self.env
-            .device
-            .sync_dir(&self.directory)
-            .map_err(|cause| self.read_error(io_error(&self.directory, "sync")(cause)))?;
-        tracing::debug!(log = %self.name, segments = count, bytes = gone, %start, "deleted");
-        Ok(gone)
+        self.sync_names()
     }
 
     /// Makes the new log start durable before the first segment goes: after lost power some of the
@@ -223,7 +254,7 @@ impl Log {
 
     /// Rolls an active segment that is expired as a whole; not if it has grown meanwhile, which
     /// cannot be while the writer's lock is held, or if the disk has no room for another file.
-    fn roll_expired(&self, end: Offset) -> Result<bool, ReadError> {
+    pub(super) fn roll_expired(&self, end: Offset) -> Result<bool, ReadError> {
         match self.roll(end) {
             Ok(_) => Ok(true),
             Err(WriteFailure::Full) => Ok(false),
@@ -284,6 +315,6 @@ impl Log {
     }
 }
 
-fn later(now: Timestamp, delay: std::time::Duration) -> Timestamp {
+pub(super) fn later(now: Timestamp, delay: std::time::Duration) -> Timestamp {
     Timestamp::new(now.get().saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)))
 }

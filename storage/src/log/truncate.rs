@@ -82,6 +82,7 @@ impl Log {
             recovery_point: end.offset,
             must_rewrite: false,
             is_synced: false,
+            entries: None,
         };
         let recovered = recovery.run(&bases).map_err(|error| self.read_error(error))?;
         self.env

@@ -20,7 +20,7 @@ use crate::leader_epochs;
 use crate::log::roll::RollRules;
 use crate::page_cache::STRETCH_BYTES;
 use crate::scan::{LOOKUP_WINDOW_BYTES, Scan, ScanError, Wait, as_u64};
-use crate::segment::Segment;
+use crate::segment::{Segment, SegmentEntries};
 use crate::tail_cache::tail::{Chunk, join_small};
 
 /// Bytes of one write call at most.
@@ -124,7 +124,7 @@ impl Log {
         };
         let mut outcome = self.save_epochs();
         if outcome.is_ok() && !segment.is_created() {
-            outcome = self.create_segment_file(&segment);
+            outcome = segment.create(&self.env).map_err(WriteFailure::from);
         }
         if let Err(WriteFailure::Failed(failure)) = outcome {
             self.fail_with(&mut writer, failure);
@@ -157,7 +157,7 @@ impl Log {
             state.is_queued = !state.pending.is_empty();
             if state.is_relaxed() {
                 // Also what was written while the log was not relaxed yet.
-                state.finished_end = state.finished_end.max(state.pointers.written_end);
+                state.finish_written();
             }
             (state.is_queued, state.is_relaxed())
         };
@@ -196,7 +196,7 @@ impl Log {
             };
             let Some(first) = run.first() else { return Ok(()) };
             self.save_epochs()?;
-            let segment = self.writable_segment(first, &config)?;
+            let segment = self.writable_segment(writer, first, &config)?;
             let rules = RollRules::new(&segment, &config, &self.name);
             let run = &run[..rules.fitting(&run)];
             *written_bytes += self.write_run(writer, &segment, run, &config)?;
@@ -263,7 +263,7 @@ impl Log {
             .sum::<u64>();
         let bytes = chunks.iter().map(Chunk::bytes).sum();
         let bytes_in_segment = u32::try_from(bytes).expect("a run is far below 4 GiB");
-        let drop_below = self.state.lock().written(run.len(), bytes_in_segment, chunks);
+        let drop_below = self.state.lock().note_written(run.len(), bytes_in_segment, chunks);
         self.env.flusher.release(bytes);
         self.env.space.settle(as_u64(bytes));
         self.env.tail_cache.written(self.myself.clone(), drop_below, bytes);
@@ -313,6 +313,7 @@ impl Log {
     /// index is in memory.
     fn writable_segment(
         &self,
+        writer: &mut Writer,
         first: &PendingBatch,
         config: &LogConfig,
     ) -> Result<Arc<Segment>, WriteFailure> {
@@ -323,9 +324,10 @@ impl Log {
         }
         if RollRules::new(&segment, config, &self.name).is_due(first) {
             segment = self.roll(first.chunk.base_offset)?;
+            self.snapshot_at_roll(writer, first.chunk.base_offset);
         }
         if !segment.is_created() {
-            self.create_segment_file(&segment)?;
+            segment.create(&self.env)?;
         }
         Ok(segment)
     }
@@ -336,7 +338,13 @@ impl Log {
         let file = self.env.files.open(path, OpenMode::Read).map_err(failed("open"))?;
         let end = u64::from(segment.bytes());
         let mut scan = Scan::new(&*file, end, Wait::ForDisk, LOOKUP_WINDOW_BYTES);
-        match scan.batch_at(0) {
+        let mut next = scan.batch_at(0);
+        while let Ok(Some(found)) = next
+            && found.header.is_raft_only()
+        {
+            next = scan.batch_at(found.end());
+        }
+        match next {
             Ok(Some(found)) => segment.set_first_timestamp(found.header.max_timestamp),
             Ok(None) | Err(ScanError::WouldBlock) => {}
             Err(ScanError::Io(cause)) => return Err(failed("read")(cause)),
@@ -347,16 +355,14 @@ impl Log {
         Ok(())
     }
 
-    fn create_segment_file(&self, segment: &Segment) -> Result<(), WriteFailure> {
-        let path = segment.path();
-        let failed = |operation| move |cause| WriteFailure::of(path, operation, cause);
-        let file = self.env.files.open(path, OpenMode::Create).map_err(failed("create"))?;
-        // A leftover of a roll that was not finished holds nothing that the log knows of.
-        file.set_len(0).map_err(failed("truncate"))?;
-        // The name is durable before anything in the file can be acknowledged.
-        self.env.device.sync_dir(&self.directory).map_err(failed("sync of the directory"))?;
-        segment.mark_created();
-        Ok(())
+    fn next_segment(&self, base_offset: Offset) -> Segment {
+        let segment = Segment::new(&self.directory, base_offset);
+        match &self.state.lock().entries {
+            None => segment,
+            Some(entries) => {
+                segment.with_entries(SegmentEntries::none_from(entries.written_start()))
+            }
+        }
     }
 
     /// Closes the active segment and makes a new one that starts at `base_offset`.
@@ -364,8 +370,8 @@ impl Log {
     pub(super) fn roll(&self, base_offset: Offset) -> Result<Arc<Segment>, WriteFailure> {
         let old = Arc::clone(self.state.lock().active());
         assert!(old.base_offset() < base_offset, "a segment without an offset is not rolled");
-        let segment = Arc::new(Segment::new(&self.directory, base_offset));
-        self.create_segment_file(&segment)?;
+        let segment = Arc::new(self.next_segment(base_offset));
+        segment.create(&self.env)?;
         if let Err(error) = old.finish_index(&self.env) {
             if is_full(&error) {
                 return Err(WriteFailure::Full);

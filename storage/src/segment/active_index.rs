@@ -1,10 +1,11 @@
-//! The index of an active segment, in memory: what its three index files hold or will hold.
+//! The index of an active segment, in memory: what its index files hold or will hold.
 
 use protocol::batch::BatchHeader;
 use protocol::types::{Offset, Timestamp};
 
-use super::{OFFSET_INDEX_SUFFIX, RAFT_ONLY_SUFFIX, Segment, TIME_INDEX_SUFFIX};
+use super::{ENTRIES_SUFFIX, OFFSET_INDEX_SUFFIX, RAFT_ONLY_SUFFIX, Segment, TIME_INDEX_SUFFIX};
 use crate::checkpoint;
+use crate::entry_index::{self, EntryRows};
 use crate::environment::LogEnvironment;
 use crate::error::OpenError;
 use crate::offset_index::{self, OffsetRow, OffsetRows, relative};
@@ -25,15 +26,20 @@ pub(super) struct RowCounts {
     pub(super) offsets: usize,
     pub(super) times: usize,
     pub(super) raft_only: usize,
+    /// `None` if the log is not replicated.
+    pub(super) entries: Option<usize>,
 }
 
 impl RowCounts {
-    /// The two files of Kafka's and how long they are with so many rows.
-    pub(super) fn file_bytes(self) -> [(&'static str, u64); 2] {
+    /// The files that are written lazily and how long they are with so many rows.
+    pub(super) fn file_bytes(self) -> impl Iterator<Item = (&'static str, u64)> {
+        let entries = self.entries.map(|rows| (ENTRIES_SUFFIX, entry_index::file_bytes(rows)));
         [
             (OFFSET_INDEX_SUFFIX, as_u64(self.offsets * offset_index::ROW_BYTES)),
             (TIME_INDEX_SUFFIX, as_u64(self.times * time_index::ROW_BYTES)),
         ]
+        .into_iter()
+        .chain(entries)
     }
 }
 
@@ -43,6 +49,8 @@ pub(crate) struct ActiveIndex {
     pub(crate) offsets: OffsetRows,
     pub(crate) times: TimeRows,
     pub(crate) raft_only: RaftOnlyRows,
+    /// In a replicated log.
+    pub(crate) entries: Option<EntryRows>,
     /// How many rows of each are in their files.
     pub(super) saved: RowCounts,
     bytes_since_row: u32,
@@ -62,10 +70,27 @@ impl ActiveIndex {
         let bytes_since_row = bytes - offsets.last().map_or(0, |row| row.position);
         let mut raft_only = RaftOnlyRows::decode(&read(RAFT_ONLY_SUFFIX)?.unwrap_or_default());
         raft_only.truncate(bytes);
-        let mut index =
-            Self { offsets, times, raft_only, saved: RowCounts::default(), bytes_since_row };
+        let entries = match segment.entries() {
+            Some(_) => Some(EntryRows::decode(&read(ENTRIES_SUFFIX)?.unwrap_or_default(), bytes)),
+            None => None,
+        };
+        let saved = RowCounts::default();
+        let mut index = Self { offsets, times, raft_only, entries, saved, bytes_since_row };
         index.saved = index.rows();
         Ok(index)
+    }
+
+    /// The log is a replicated one.
+    pub(super) fn set_replicated(&mut self) {
+        self.entries.get_or_insert_default();
+        self.saved = self.rows();
+    }
+
+    /// The index of a segment without a batch.
+    pub(crate) fn empty(is_replicated: bool) -> Self {
+        let mut index = Self { entries: is_replicated.then(EntryRows::default), ..Self::default() };
+        index.saved = index.rows();
+        index
     }
 
     /// What the index files say of batches wholly below `end` (exclusive, above the segment's base),
@@ -80,10 +105,15 @@ impl ActiveIndex {
     ) -> Result<(Self, u32), OpenError> {
         let mut index = Self::read(env, segment, bytes)?;
         let wanted = relative(end, segment.base_offset()).unwrap_or(0).saturating_sub(1);
-        let Some(row) = index.offsets.floor(wanted) else { return Ok((Self::default(), 0)) };
+        let Some(row) = index.offsets.floor(wanted) else {
+            return Ok((Self::empty(index.entries.is_some()), 0));
+        };
         index.offsets.truncate(row.position + 1);
         index.times.truncate(row.relative_offset + 1);
         index.raft_only.truncate(row.position);
+        if let Some(entries) = &mut index.entries {
+            entries.truncate(row.position);
+        }
         // The file of Raft-only entries may hold more: it is written anew.
         index.saved = RowCounts { raft_only: 0, ..index.rows() };
         index.bytes_since_row = 0;
@@ -96,6 +126,7 @@ impl ActiveIndex {
             offsets: self.offsets.len(),
             times: self.times.len(),
             raft_only: self.raft_only.len(),
+            entries: self.entries.as_ref().map(EntryRows::len),
         }
     }
 

@@ -6,27 +6,49 @@ use std::sync::Arc;
 use super::{Index, Segment};
 use crate::device::{DeviceFile, OpenMode};
 use crate::environment::LogEnvironment;
+use crate::error::OpenError;
+use crate::recovery::io_error;
 
 /// Rows that may wait in memory until they are written to the index files.
 const UNSAVED_ROWS_MAX: usize = 512;
 
 impl Segment {
+    /// Makes its files, without a batch, so that their names are durable.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub(crate) fn create(&self, env: &LogEnvironment) -> Result<(), OpenError> {
+        let path = self.path();
+        self.create_entries(env).map_err(io_error(path, "write beside"))?;
+        let file = env.files.open(path, OpenMode::Create).map_err(io_error(path, "create"))?;
+        // A leftover of a roll that was not finished holds nothing that the log knows of.
+        file.set_len(0).map_err(io_error(path, "truncate"))?;
+        // The names are durable before anything in the files can be acknowledged.
+        let directory = path.parent().expect("a segment stands in a directory");
+        env.device.sync_dir(directory).map_err(io_error(path, "sync of the directory"))?;
+        self.mark_created();
+        Ok(())
+    }
+
     /// Writes index rows to their files if many wait, or all of them.
     ///
     /// # Errors
     /// The operating system's. The rows stay in memory and are written another time.
     pub(crate) fn save_index(&self, env: &LogEnvironment, all: bool) -> io::Result<()> {
-        let (offsets, times, saved, rows) = {
+        let (rows_of_files, saved, rows) = {
             let state = self.state.lock();
             let Index::Active(active) = &state.index else { return Ok(()) };
             let (saved, rows) = (active.saved, active.rows());
             if !all && rows.offsets - saved.offsets < UNSAVED_ROWS_MAX {
                 return Ok(());
             }
+            let entries = active.entries.as_ref();
+            let entries = entries.map(|all| all.encode_from(saved.entries.unwrap_or(0)));
             let offsets = active.offsets.encode_from(saved.offsets);
-            (offsets, active.times.encode_from(saved.times), saved, rows)
+            let times = active.times.encode_from(saved.times);
+            ([Some(offsets), Some(times), entries].into_iter().flatten(), saved, rows)
         };
-        for ((suffix, at), bytes) in saved.file_bytes().into_iter().zip([offsets, times]) {
+        for ((suffix, at), bytes) in saved.file_bytes().zip(rows_of_files) {
             let file = env.files.open(&self.sibling(suffix), OpenMode::Create)?;
             if !bytes.is_empty() {
                 file.write_at(&bytes, at)?;
@@ -34,6 +56,7 @@ impl Segment {
         }
         if let Index::Active(active) = &mut self.state.lock().index {
             (active.saved.offsets, active.saved.times) = (rows.offsets, rows.times);
+            active.saved.entries = rows.entries;
         }
         Ok(())
     }
@@ -72,7 +95,7 @@ impl Segment {
             }
             Ok(file)
         };
-        rows.file_bytes().into_iter().map(finish).collect()
+        rows.file_bytes().map(finish).collect()
     }
 
     /// Cuts off what the index files hold beyond the rows that a recovery believed: rows of batches

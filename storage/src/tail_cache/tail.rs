@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use protocol::batch::{BatchHeader, HEADER_BYTES};
-use protocol::types::Offset;
+use protocol::types::{LogIndex, Offset};
 
 use crate::scan::as_u64;
 
@@ -29,6 +29,8 @@ pub(crate) struct Chunk {
     /// The offset after the last, exclusive; equal to `base_offset` in a Raft-only entry, which is
     /// always a chunk of its own.
     pub(crate) next_offset: Offset,
+    /// The index of its first entry; of no meaning where the log is not replicated.
+    pub(crate) index: LogIndex,
     /// The header of a batch whose body is apart; empty where `body` holds whole batches.
     pub(crate) header: Bytes,
     /// The rest.
@@ -39,6 +41,24 @@ impl Chunk {
     /// Bytes of the whole.
     pub(crate) const fn bytes(&self) -> usize {
         self.header.len() + self.body.len()
+    }
+
+    /// Its batches, each with its header and its body.
+    pub(crate) fn batches(self) -> impl Iterator<Item = (BatchHeader, Bytes)> {
+        let Self { mut header, mut body, .. } = self;
+        let parse = |bytes: &[u8]| {
+            BatchHeader::parse(bytes).expect("a batch was validated before it was appended")
+        };
+        std::iter::from_fn(move || {
+            if !header.is_empty() {
+                return Some((parse(&std::mem::take(&mut header)), std::mem::take(&mut body)));
+            }
+            if body.is_empty() {
+                return None;
+            }
+            let header = parse(&body);
+            Some((header, body.split_to(header.batch_bytes()).slice(HEADER_BYTES..)))
+        })
     }
 
     const fn is_raft_only(&self) -> bool {
@@ -74,6 +94,12 @@ impl Tail {
         self.first_number + as_u64(self.written_count)
     }
 
+    /// Drops the newest chunk, which is not written.
+    pub(crate) fn pop_unwritten(&mut self) {
+        debug_assert!(self.written_count < self.chunks.len());
+        self.chunks.pop_back();
+    }
+
     /// Drops the chunks numbered below `number`.
     pub(crate) fn drop_below(&mut self, number: u64) {
         while self.first_number < number && self.written_count > 0 {
@@ -88,6 +114,31 @@ impl Tail {
         self.first_number += as_u64(self.chunks.len());
         self.written_count = 0;
         self.chunks = VecDeque::new();
+    }
+
+    /// Clones the chunks that hold the entry `from` and what follows below `end`, up to about
+    /// `bytes_max` and one chunk at least; `None` if `from` is not held. For replicated logs.
+    pub(crate) fn read_entries(
+        &self,
+        from: LogIndex,
+        end: LogIndex,
+        bytes_max: usize,
+    ) -> Option<Vec<Chunk>> {
+        let first = self.chunks.front()?;
+        if from < first.index {
+            return None;
+        }
+        let after = self.chunks.partition_point(|chunk| chunk.index <= from);
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        for chunk in self.chunks.range(after.saturating_sub(1)..) {
+            if chunk.index >= end || (bytes >= bytes_max && !found.is_empty()) {
+                break;
+            }
+            bytes += chunk.bytes();
+            found.push(chunk.clone());
+        }
+        Some(found)
     }
 
     /// Clones the chunks that hold `from` and what follows below `end`, up to about `bytes_max`;
@@ -128,6 +179,7 @@ pub(crate) fn join_small(run: &[Chunk]) -> Vec<Chunk> {
             joined.push(Chunk {
                 base_offset: first.base_offset,
                 next_offset: last.next_offset,
+                index: first.index,
                 header: Bytes::new(),
                 body: bytes.freeze(),
             });

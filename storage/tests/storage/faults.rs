@@ -12,6 +12,7 @@ use storage::device::faulty::{Effect, Fault, FaultyDevice, Operation};
 use storage::device::os::OsDevice;
 use storage::error::{AppendError, OpenError, ReadError};
 use storage::log::Log;
+use storage::log::entries::LogKind;
 use storage::read::{ReadRequest, ReadSource};
 
 use crate::support::{NOW, append, batch, listen, name, open_directory, read_all, small_segments};
@@ -31,8 +32,9 @@ fn a_failed_write_or_sync_takes_one_log_offline_and_a_restart_brings_it_back() {
         let device = FaultyDevice::new(root.path()).unwrap();
         let seam = Arc::clone(&device) as Arc<dyn Device>;
         let directory = open_directory(&seam, root.path()).unwrap();
-        let failing = directory.open_log(&name("failing"), small_segments()).unwrap();
-        let other = directory.open_log(&name("other"), small_segments()).unwrap();
+        let failing =
+            directory.open_log(&name("failing"), small_segments(), LogKind::Direct).unwrap();
+        let other = directory.open_log(&name("other"), small_segments(), LogKind::Direct).unwrap();
         let (failing_ear, other_ear) = (listen(&failing), listen(&other));
         for number in 0..5 {
             let end = append(&failing, one(number));
@@ -61,7 +63,8 @@ fn a_failed_write_or_sync_takes_one_log_offline_and_a_restart_brings_it_back() {
         other_ear.wait_for(end).expect("the other log goes on");
         assert!(directory.close().is_err(), "a failed log is no clean stop");
         let directory = open_directory(&seam, root.path()).unwrap();
-        let failing = directory.open_log(&name("failing"), small_segments()).unwrap();
+        let failing =
+            directory.open_log(&name("failing"), small_segments(), LogKind::Direct).unwrap();
         assert!(whole(&failing) >= 5, "what was acknowledged is there");
         let ear = listen(&failing);
         let end = append(&failing, one(7));
@@ -81,13 +84,16 @@ fn a_failed_sync_of_the_whole_disk_concerns_logs_that_did_not_ask_for_it() {
         segment_bytes_max: 1 << 20,
         ..small_segments()
     };
-    let bystander = directory.open_log(&name("bystander"), relaxed.clone()).unwrap();
+    let bystander =
+        directory.open_log(&name("bystander"), relaxed.clone(), LogKind::Direct).unwrap();
     let end = append(&bystander, one(0));
     listen(&bystander).wait_for(end).unwrap();
     // More than are synced one by one.
     let logs: Vec<_> = (0..12)
         .map(|number| {
-            let log = directory.open_log(&name(&format!("log{number}")), small_segments()).unwrap();
+            let log = directory
+                .open_log(&name(&format!("log{number}")), small_segments(), LogKind::Direct)
+                .unwrap();
             let ear = listen(&log);
             ear.wait_for(append(&log, one(0))).unwrap();
             (log, ear)
@@ -109,13 +115,14 @@ fn a_failed_sync_of_the_whole_disk_concerns_logs_that_did_not_ask_for_it() {
     let device = device.kill();
     let seam = Arc::clone(&device) as Arc<dyn Device>;
     let directory = open_directory(&seam, root.path()).unwrap();
-    let bystander = directory.open_log(&name("bystander"), relaxed.clone()).unwrap();
+    let bystander =
+        directory.open_log(&name("bystander"), relaxed.clone(), LogKind::Direct).unwrap();
     assert_eq!(whole(&bystander), 1);
     drop((bystander, directory));
     let device = device.crash(1).unwrap();
     let seam = Arc::clone(&device) as Arc<dyn Device>;
     let directory = open_directory(&seam, root.path()).unwrap();
-    let bystander = directory.open_log(&name("bystander"), relaxed).unwrap();
+    let bystander = directory.open_log(&name("bystander"), relaxed, LogKind::Direct).unwrap();
     assert_eq!(whole(&bystander), 1, "what a start has shown is durable");
     directory.close().unwrap();
 }
@@ -126,7 +133,7 @@ fn a_full_disk_keeps_what_waits_and_goes_on_by_itself() {
     let device = FaultyDevice::new(root.path()).unwrap();
     let seam = Arc::clone(&device) as Arc<dyn Device>;
     let directory = open_directory(&seam, root.path()).unwrap();
-    let log = directory.open_log(&name("events"), small_segments()).unwrap();
+    let log = directory.open_log(&name("events"), small_segments(), LogKind::Direct).unwrap();
     let ear = listen(&log);
     for number in 0..20 {
         let end = append(&log, one(number));
@@ -151,7 +158,7 @@ fn a_full_disk_keeps_what_waits_and_goes_on_by_itself() {
     assert_eq!(whole(&log), count);
     directory.close().unwrap();
     let directory = open_directory(&seam, root.path()).unwrap();
-    let log = directory.open_log(&name("events"), small_segments()).unwrap();
+    let log = directory.open_log(&name("events"), small_segments(), LogKind::Direct).unwrap();
     assert_eq!(whole(&log), count);
 }
 
@@ -161,7 +168,7 @@ fn damage_is_reported_with_its_place_while_other_logs_open() {
     let device: Arc<dyn Device> = Arc::new(OsDevice);
     let directory = open_directory(&device, root.path()).unwrap();
     for topic in ["damaged", "sound"] {
-        let log = directory.open_log(&name(topic), small_segments()).unwrap();
+        let log = directory.open_log(&name(topic), small_segments(), LogKind::Direct).unwrap();
         for number in 0..10 {
             append(&log, one(number));
         }
@@ -170,7 +177,7 @@ fn damage_is_reported_with_its_place_while_other_logs_open() {
     // Opened and dropped: the next start recovers, and everything counts as synced.
     let directory = open_directory(&device, root.path()).unwrap();
     for topic in ["damaged", "sound"] {
-        directory.open_log(&name(topic), small_segments()).unwrap();
+        directory.open_log(&name(topic), small_segments(), LogKind::Direct).unwrap();
     }
     drop(directory);
     let path = root.path().join("data/damaged-0/00000000000000000000.log");
@@ -178,13 +185,13 @@ fn damage_is_reported_with_its_place_while_other_logs_open() {
     let batch_bytes = file.metadata().unwrap().len() / 10;
     file.write_all_at(&[9], 9 * batch_bytes + 16).unwrap();
     let directory = open_directory(&device, root.path()).unwrap();
-    match directory.open_log(&name("damaged"), small_segments()).unwrap_err() {
+    match directory.open_log(&name("damaged"), small_segments(), LogKind::Direct).unwrap_err() {
         OpenError::Corrupt { path: at, position, .. } => {
             assert_eq!((at, position), (path, 9 * batch_bytes));
         }
         other => panic!("{other}"),
     }
-    let sound = directory.open_log(&name("sound"), small_segments()).unwrap();
+    let sound = directory.open_log(&name("sound"), small_segments(), LogKind::Direct).unwrap();
     assert_eq!(whole(&sound), 10);
 }
 
@@ -202,7 +209,8 @@ fn a_cut_that_loses_its_power_does_not_vouch_for_what_was_never_synced() {
         let seam = Arc::clone(&device) as Arc<dyn Device>;
         let open = |seam: &Arc<dyn Device>| {
             let directory = open_directory(seam, root.path()).unwrap();
-            let log = directory.open_log(&name("events"), relaxed.clone()).unwrap();
+            let log =
+                directory.open_log(&name("events"), relaxed.clone(), LogKind::Direct).unwrap();
             (directory, log)
         };
         // A high recovery point is noted.

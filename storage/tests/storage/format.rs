@@ -7,6 +7,7 @@ use protocol::batch::Codec;
 use protocol::types::Offset;
 use storage::device::Device;
 use storage::device::os::OsDevice;
+use storage::log::entries::LogKind;
 
 use crate::support::{NOW, append, batch, batches_of, name, open_directory, small_segments};
 
@@ -37,7 +38,7 @@ fn after_a_clean_stop_every_segment_has_indexes_as_kafka_writes_them() {
     let root = tempfile::tempdir().unwrap();
     let device: Arc<dyn Device> = Arc::new(OsDevice);
     let directory = open_directory(&device, root.path()).unwrap();
-    let log = directory.open_log(&name("events"), small_segments()).unwrap();
+    let log = directory.open_log(&name("events"), small_segments(), LogKind::Direct).unwrap();
     for number in 0..100_i64 {
         let timestamp = NOW.get() + (number * 37) % 50;
         append(&log, batch(Codec::None, &[timestamp, timestamp - 3], &[7; 100]));

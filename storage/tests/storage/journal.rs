@@ -15,6 +15,7 @@ use storage::device::Device;
 use storage::device::faulty::{Effect, Fault, FaultyDevice, Operation};
 use storage::error::OpenError;
 use storage::log::Log;
+use storage::log::entries::LogKind;
 use uuid::Uuid;
 
 use crate::support::{Ear, NOW, batch, listen, open_directory_with, read_all, small_segments};
@@ -86,7 +87,7 @@ impl Model {
                 self.values.clear();
             }
         }
-        let log = directory.open_log(&name(topic, self.incarnation), config)?;
+        let log = directory.open_log(&name(topic, self.incarnation), config, LogKind::Direct)?;
         self.exists = true;
         self.check(&log, topic);
         let newest = log.latest_epoch().unwrap_or(LeaderEpoch::ZERO);
@@ -290,7 +291,7 @@ fn a_start_after_one_whose_sync_failed_shows_nothing_that_may_be_lost() {
         let open = |device: &Arc<FaultyDevice>| {
             let seam = Arc::clone(device) as Arc<dyn Device>;
             let directory = open_directory_with(&seam, root.path(), JOURNAL)?;
-            let log = directory.open_log(&name("first", 0), config.clone())?;
+            let log = directory.open_log(&name("first", 0), config.clone(), LogKind::Direct)?;
             Ok::<_, OpenError>((directory, log))
         };
         let (directory, log) = open(&device).unwrap();

@@ -11,6 +11,7 @@ use storage::device::Device;
 use storage::device::os::OsDevice;
 use storage::error::ReadError;
 use storage::log::Log;
+use storage::log::entries::LogKind;
 use storage::read::{ReadRequest, ReadSource};
 
 use crate::support::{
@@ -160,7 +161,8 @@ fn run(seed: u64) {
     let device: Arc<dyn Device> = Arc::new(OsDevice);
     let mut model = Model::default();
     let mut directory = open_directory(&device, root.path()).unwrap();
-    let mut log = directory.open_log(&name("events"), random_config(&mut rng)).unwrap();
+    let mut log =
+        directory.open_log(&name("events"), random_config(&mut rng), LogKind::Direct).unwrap();
     let mut ear = listen(&log);
     for _ in 0..STEPS {
         match rng.random_range(0..20) {
@@ -202,7 +204,9 @@ fn run(seed: u64) {
                     drop(directory);
                 }
                 directory = open_directory(&device, root.path()).unwrap();
-                log = directory.open_log(&name("events"), random_config(&mut rng)).unwrap();
+                log = directory
+                    .open_log(&name("events"), random_config(&mut rng), LogKind::Direct)
+                    .unwrap();
                 let newest = log.latest_epoch().unwrap_or(LeaderEpoch::ZERO);
                 model.leader_epoch = if log.recovered_uncleanly() { newest.next() } else { newest };
                 model.check_all(&log);

@@ -7,7 +7,7 @@ use super::{ChangeError, PlannedGrowth, PlannedTopic, SettingChange, alter};
 use crate::cluster::command::{NewPartitions, NewTopic};
 use crate::cluster::image::{Image, TopicImage};
 use crate::cluster::outcome::Refusal;
-use crate::cluster::placement::place;
+use crate::cluster::placement::Placer;
 use crate::settings::{BrokerSettings, Values};
 
 /// Partitions that one request may create (Kafka's own limit).
@@ -58,7 +58,7 @@ pub(super) fn plan(
     specs: Vec<Result<TopicSpec, ChangeError>>,
     mut new_id: impl FnMut() -> TopicId,
 ) -> Vec<Result<PlannedTopic, ChangeError>> {
-    let mut budget = Budget::new(image);
+    let mut room = Room::new(image);
     let mut plan_one = |spec: TopicSpec| {
         if image.topics.contains_key(&spec.name) {
             return Err(Refusal::TopicExists.into());
@@ -66,7 +66,7 @@ pub(super) fn plan(
         if image.colliding(&spec.name).is_some() {
             return Err(Refusal::NameCollides.into());
         }
-        let partitions = lay_out(image, settings, spec.layout, &mut budget)?;
+        let partitions = lay_out(image, settings, spec.layout, &mut room)?;
         let overrides = alter::topic(&Values::new(), &SettingChange::Replace(spec.overrides))?;
         let name = spec.name;
         Ok(PlannedTopic(NewTopic { name, id: new_id(), partitions, overrides }))
@@ -78,16 +78,22 @@ fn lay_out(
     image: &Image,
     settings: &BrokerSettings,
     layout: Layout,
-    budget: &mut Budget,
+    room: &mut Room<'_>,
 ) -> Result<Vec<Vec<BrokerId>>, ChangeError> {
     match layout {
         Layout::Assigned(partitions) => {
             check_assigned(image, &partitions, None)?;
-            budget.take(partitions.len())?;
+            room.budget.take(partitions.len())?;
             Ok(partitions)
         }
         Layout::Counts { partitions, replicas } => {
-            let replicas = usize::try_from(replicas.unwrap_or(settings.default_replication_factor));
+            let brokers = room.placer.broker_count();
+            let replicas = match replicas {
+                Some(asked) => usize::try_from(asked),
+                // A default that was made for more brokers must not keep clients from their topics.
+                None => usize::try_from(settings.default_replication_factor)
+                    .map(|replicas| replicas.min(brokers)),
+            };
             let replicas = replicas.ok().filter(|count| *count > 0).ok_or_else(|| {
                 let text =
                     "Replication factor must be larger than 0, or -1 to use the default value.";
@@ -99,8 +105,8 @@ fn lay_out(
                     "Number of partitions must be larger than 0, or -1 to use the default value.";
                 ChangeError::InvalidPartitions(text.to_owned())
             })?;
-            budget.take(partitions)?;
-            Ok(place(image, partitions, replicas)?)
+            room.budget.take(partitions)?;
+            Ok(room.placer.place(partitions, replicas)?)
         }
     }
 }
@@ -146,10 +152,10 @@ pub(super) fn plan_growth(
     image: &Image,
     growths: Vec<Result<Growth, ChangeError>>,
 ) -> Vec<Result<PlannedGrowth, ChangeError>> {
-    let mut budget = Budget::new(image);
+    let mut room = Room::new(image);
     let mut plan_one = |growth: Growth| {
         let topic = image.topics.get(&growth.name).ok_or(Refusal::UnknownTopic)?;
-        let added = grow(image, topic, growth, &mut budget)?;
+        let added = grow(image, topic, growth, &mut room)?;
         let before = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
         Ok(PlannedGrowth(NewPartitions { topic: topic.id, before, added }))
     };
@@ -160,7 +166,7 @@ fn grow(
     image: &Image,
     topic: &TopicImage,
     growth: Growth,
-    budget: &mut Budget,
+    room: &mut Room<'_>,
 ) -> Result<Vec<Vec<BrokerId>>, ChangeError> {
     let before = topic.partitions.len();
     let total = usize::try_from(growth.total).unwrap_or_default();
@@ -184,13 +190,25 @@ fn grow(
             )));
         }
         check_assigned(image, &assigned, Some(replicas))?;
-        budget.take(count)?;
+        room.budget.take(count)?;
         assigned
     } else {
-        budget.take(count)?;
-        place(image, count, replicas)?
+        room.budget.take(count)?;
+        room.placer.place(count, replicas)?
     };
     Ok(added)
+}
+
+/// What is left for the topics of one request, and where.
+struct Room<'a> {
+    budget: Budget,
+    placer: Placer<'a>,
+}
+
+impl<'a> Room<'a> {
+    fn new(image: &'a Image) -> Self {
+        Self { budget: Budget::new(image), placer: Placer::new(image) }
+    }
 }
 
 /// How many more partitions there may be.
@@ -229,17 +247,29 @@ mod tests {
     use crate::cluster::image::BrokerImage;
 
     fn image() -> Image {
+        image_of(1)
+    }
+
+    fn image_of(brokers: i32) -> Image {
         let broker = BrokerImage { endpoints: Vec::new(), rack: None, node: None };
-        let brokers = [(BrokerId::new(1), broker)].into_iter().collect();
+        let brokers = (1..=brokers).map(|id| (BrokerId::new(id), broker.clone())).collect();
         Image { brokers: Arc::new(brokers), ..Image::default() }
     }
 
     fn plan_layout(layout: Layout) -> Result<PlannedTopic, ChangeError> {
-        let settings = BrokerSettings::new(Values::new()).unwrap();
+        plan_with(&image(), Values::new(), layout)
+    }
+
+    fn plan_with(
+        image: &Image,
+        given: Values,
+        layout: Layout,
+    ) -> Result<PlannedTopic, ChangeError> {
+        let settings = BrokerSettings::new(given).unwrap();
         let name = TopicName::new("t").unwrap();
         let spec = TopicSpec { name, layout, overrides: Values::new() };
         let id = || TopicId::new(Uuid::from_u128(9)).unwrap();
-        plan(&image(), &settings, vec![Ok(spec)], id).remove(0)
+        plan(image, &settings, vec![Ok(spec)], id).remove(0)
     }
 
     fn counts(partitions: Option<i32>, replicas: Option<i16>) -> Layout {
@@ -257,6 +287,22 @@ mod tests {
         assert_eq!((planned.partition_count(), planned.replica_count()), (1, 1));
         assert_eq!(plan_layout(counts(Some(10_000), Some(1))).unwrap().partition_count(), 10_000);
         assert_eq!(plan_layout(assigned(&[&[1], &[1]])).unwrap().partition_count(), 2);
+    }
+
+    #[test]
+    fn the_default_number_of_replicas_is_capped_by_the_number_of_brokers() {
+        let planned = |brokers, given: Option<&str>| {
+            let given = given.map(|count| ("default.replication.factor".into(), count.into()));
+            let image = image_of(brokers);
+            let layout = counts(Some(1), None);
+            plan_with(&image, given.into_iter().collect(), layout).unwrap().replica_count()
+        };
+        assert_eq!([1, 2, 3, 5].map(|brokers| planned(brokers, None)), [1, 2, 3, 3]);
+        assert_eq!([1, 3, 5].map(|brokers| planned(brokers, Some("4"))), [1, 3, 4]);
+        assert_eq!(planned(3, Some("1")), 1);
+        let image = image_of(2);
+        let refused = plan_with(&image, Values::new(), counts(Some(1), Some(3))).unwrap_err();
+        assert!(matches!(refused, ChangeError::Placement(_)), "what was asked for is not changed");
     }
 
     #[test]

@@ -13,9 +13,17 @@ use crate::settings::{BrokerSettings, TopicSettings, Values};
 /// Steps, to be done in the order of the fields.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    pub(super) delete: Vec<LogName>,
-    pub(super) open: Vec<(LogName, TopicSettings)>,
+    pub(super) delete: Vec<Local>,
+    pub(super) open: Vec<(Local, TopicSettings)>,
     pub(super) configure: Vec<(LogName, TopicSettings)>,
+}
+
+/// A partition that has a replica here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Local {
+    pub(super) name: LogName,
+    /// All of its replicas, the preferred leader first.
+    pub(super) replicas: Vec<BrokerId>,
 }
 
 impl Plan {
@@ -33,7 +41,7 @@ impl Plan {
         }
         for (name, old) in before.topics.iter() {
             if after.topics.get(name).is_none_or(|new| new.id != old.id) {
-                plan.delete.extend(local(old, broker));
+                plan.delete.extend(local(old, &old.partitions, broker));
             }
         }
         let dynamic = after.dynamic_settings(broker);
@@ -46,10 +54,10 @@ impl Plan {
             let known = old.map_or(0, |old| old.partitions.len());
             let (kept, added) = new.partitions.split_at(known.min(new.partitions.len()));
             if old.is_some_and(|old| !same_settings || old.overrides != new.overrides) {
-                let kept = names(new, kept, broker);
-                plan.configure.extend(kept.map(|name| (name, effective.clone())));
+                let kept = local(new, kept, broker);
+                plan.configure.extend(kept.map(|kept| (kept.name, effective.clone())));
             }
-            plan.open.extend(names(new, added, broker).map(|name| (name, effective.clone())));
+            plan.open.extend(local(new, added, broker).map(|added| (added, effective.clone())));
         }
         plan
     }
@@ -91,19 +99,18 @@ fn effective(topic: &TopicImage, dynamic: &Values, settings: &BrokerSettings) ->
     })
 }
 
-fn local(topic: &TopicImage, broker: BrokerId) -> impl Iterator<Item = LogName> {
-    names(topic, &topic.partitions, broker)
-}
-
-fn names<'a>(
+fn local<'a>(
     topic: &'a TopicImage,
     partitions: &'a [PartitionImage],
     broker: BrokerId,
-) -> impl Iterator<Item = LogName> + 'a {
+) -> impl Iterator<Item = Local> + 'a {
     let here = move |partition: &&PartitionImage| partition.replicas.contains(&broker);
-    partitions.iter().filter(here).map(|partition| LogName {
-        partition: TopicPartition::new(topic.name.clone(), partition.partition),
-        topic_id: topic.id,
+    partitions.iter().filter(here).map(|partition| Local {
+        name: LogName {
+            partition: TopicPartition::new(topic.name.clone(), partition.partition),
+            topic_id: topic.id,
+        },
+        replicas: partition.replicas.clone(),
     })
 }
 
@@ -145,7 +152,7 @@ mod tests {
     }
 
     fn opened(plan: &Plan) -> Vec<String> {
-        text(plan.open.iter().map(|(name, _)| name.clone()))
+        text(plan.open.iter().map(|(local, _)| local.name.clone()))
     }
 
     #[test]
@@ -168,7 +175,7 @@ mod tests {
         topic(&mut two, "t", 2, 1, &[]);
         let plan = plan(&one, &two);
         assert_eq!(opened(&plan), ["t-0/2"]);
-        assert_eq!(text(plan.delete), ["t-0/1"]);
+        assert_eq!(text(plan.delete.into_iter().map(|local| local.name)), ["t-0/1"]);
     }
 
     #[test]

@@ -18,6 +18,11 @@ use crate::groups::times::Times;
 /// Loads, then looks at times as long as somebody holds the owner.
 pub(super) async fn run(owner: Weak<Owner>, look_again: Arc<Notify>) {
     let Some(loading) = owner.upgrade() else { return };
+    // An owner before this one may have appended what is not committed yet, in the same epoch.
+    let end = loading.partition.replica.pointers().log_end_offset;
+    if loading.committed(end).await.is_err() {
+        return loading.resign();
+    }
     let load = move || load::load(&loading.partition, &loading.snapshot);
     let loaded = tokio::task::spawn_blocking(load).await;
     let Some(present) = owner.upgrade() else { return };
@@ -56,6 +61,10 @@ impl Owner {
     fn loaded(&self, loaded: Result<Loaded, load::LoadError>) {
         let at = self.times();
         let mut state = self.state.lock();
+        if !matches!(*state, State::Loading) {
+            // It has resigned meanwhile.
+            return;
+        }
         match loaded {
             Ok(Loaded { replay, end, log_bytes }) => {
                 let shard = Shard::new(replay, self.terms.clone(), self.cluster.image(), at);

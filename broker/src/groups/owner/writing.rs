@@ -6,7 +6,7 @@ use protocol::batch::builder::{BatchBuilder, NewRecord};
 use protocol::batch::{Attributes, BatchHeader, Codec, HEADER_BYTES};
 use protocol::group_record::GroupRecord;
 use protocol::types::{Offset, Timestamp};
-use raft::replica::ProduceError;
+use raft::replica::{ProduceError, Produced};
 use storage::error::AppendError;
 use storage::log::AppendBatch;
 
@@ -91,8 +91,9 @@ impl Owner {
         let bytes = batch.len();
         let header = BatchHeader::parse(&batch).expect("it was just built");
         let body = Bytes::from(batch).slice(HEADER_BYTES..);
-        match self.partition.replica.produce(AppendBatch { header, body }, timestamp) {
-            Ok(appended) => {
+        let batch = AppendBatch { header, body };
+        match self.partition.replica.produce_in(self.leader_epoch, batch, timestamp) {
+            Ok(Produced { appended, .. }) => {
                 uncovered.bytes += bytes;
                 if uncovered.bytes >= uncovered.bytes_max && !uncovered.is_being_covered {
                     self.look_again.notify_one();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
 use protocol::types::Offset;
-use raft::replica::{Leadership, ReplicaPointers};
+use raft::replica::ReplicaPointers;
 use smallvec::SmallVec;
 use storage::read::{ReadRequest, ReadSource, Records};
 
@@ -19,7 +19,7 @@ use crate::cluster::image::Image;
 use crate::error_map;
 use crate::fetch_session::session::{Candidate, Finding, TopicKey};
 use crate::partition::Partition;
-use crate::partition::epochs::{EpochEnd, EpochRefusal};
+use crate::partition::epochs::EpochEnd;
 use crate::partition::read::{Found, ReadBudget, ReadRefusal};
 use crate::partition::waiters::Version;
 use crate::partition::watch::{Slot, Watch};
@@ -56,34 +56,23 @@ pub(super) struct Seen {
     version: Version,
 }
 
-/// A partition that could not.
-pub(super) struct Refused {
-    pub(super) error: ErrorCode,
-    /// Who leads, where that is why.
-    pub(super) leadership: Option<Leadership>,
-}
+/// Why a partition could not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refused(pub(super) ErrorCode);
 
 impl From<ErrorCode> for Refused {
     fn from(error: ErrorCode) -> Self {
-        Self { error, leadership: None }
+        Self(error)
     }
 }
 
 impl From<ReadRefusal> for Refused {
     fn from(refusal: ReadRefusal) -> Self {
-        match refusal {
-            ReadRefusal::LeaderEpoch(refusal) => {
-                let leadership = match refusal {
-                    EpochRefusal::Fenced(leadership) | EpochRefusal::NotLeader(leadership) => {
-                        Some(leadership)
-                    }
-                    EpochRefusal::Unknown | EpochRefusal::Offline => None,
-                };
-                Self { error: error_map::leader_epoch(refusal), leadership }
-            }
-            ReadRefusal::OutOfRange => ErrorCode::OffsetOutOfRange.into(),
-            ReadRefusal::Log(error) => error_map::read(&error).into(),
-        }
+        Self(match refusal {
+            ReadRefusal::LeaderEpoch(refusal) => error_map::leader_epoch(refusal),
+            ReadRefusal::OutOfRange => ErrorCode::OffsetOutOfRange,
+            ReadRefusal::Log(error) => error_map::read(&error),
+        })
     }
 }
 
@@ -145,11 +134,7 @@ impl Fetch {
         candidate: &Candidate,
         remaining: &mut Remaining,
     ) -> Result<Seen, Refused> {
-        let topic_ref = match &candidate.topic {
-            TopicKey::Name(name) => TopicRef::Name(name),
-            TopicKey::Id(id) => TopicRef::Id(*id),
-        };
-        let topic = resolve::topic(image, topic_ref)?;
+        let topic = resolve::topic(image, topic_ref(&candidate.topic))?;
         if !authorize(&self.context, Operation::Read, Resource::Topic(topic.name.as_str())) {
             return Err(ErrorCode::TopicAuthorizationFailed.into());
         }
@@ -211,6 +196,14 @@ impl Fetch {
         };
         remaining.cold_bytes = remaining.cold_bytes.saturating_sub(records.bytes);
         Ok(records)
+    }
+}
+
+/// A topic of a session, as it is found in an image.
+pub(super) fn topic_ref(key: &TopicKey) -> TopicRef<'_> {
+    match key {
+        TopicKey::Name(name) => TopicRef::Name(name),
+        TopicKey::Id(id) => TopicRef::Id(*id),
     }
 }
 

@@ -11,7 +11,7 @@ use storage::read::{Records, RecordsPiece};
 use uuid::Uuid;
 
 use super::Fetch;
-use super::gather::{Look, Pass, Refused, UNKNOWN};
+use super::gather::{Look, Pass, Refused, UNKNOWN, topic_ref};
 use super::subject::Subject;
 use crate::context::RequestContext;
 use crate::fetch_session::session::{Candidate, TopicKey};
@@ -97,7 +97,7 @@ struct Topics {
 
 impl Topics {
     fn push(&mut self, fetch: &Fetch, candidate: &Candidate, look: Look) {
-        let hint = self.leader_hint(fetch, &look);
+        let hint = self.leader_hint(fetch, candidate, &look);
         let reply = partition_reply(fetch.terms.isolation, candidate, look, hint);
         match self.replies.last_mut() {
             Some(topic) if is_same(&candidate.topic, topic) => topic.partitions.push(reply),
@@ -111,13 +111,26 @@ impl Topics {
         }
     }
 
-    fn leader_hint(&mut self, fetch: &Fetch, look: &Look) -> Option<(i32, i32)> {
+    fn leader_hint(
+        &mut self,
+        fetch: &Fetch,
+        candidate: &Candidate,
+        look: &Look,
+    ) -> Option<(i32, i32)> {
+        let Err(Refused(ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch)) = look.0
+        else {
+            return None;
+        };
         if fetch.context.api_version < LEADER_HINTS_SINCE {
             return None;
         }
-        let Err(Refused { leadership: Some(leadership), .. }) = look.0 else { return None };
-        let LeaderHint { leader, leader_epoch, endpoint } =
-            resolve::leader_hint(&fetch.broker, &fetch.context, leadership)?;
+        let topic = topic_ref(&candidate.topic);
+        let LeaderHint { leader, leader_epoch, endpoint } = resolve::leader_hint(
+            &fetch.broker,
+            &fetch.context.listener,
+            topic,
+            candidate.partition,
+        )?;
         let leader = leader.get();
         if let Some((host, port)) = endpoint
             && !self.node_endpoints.iter().any(|(id, ..)| *id == leader)
@@ -164,7 +177,7 @@ fn partition_reply(
             reply.aborted_transactions = (isolation == Isolation::ReadCommitted).then(Vec::new);
             reply.records = Some(ByReference(seen.records));
         }
-        Err(refused) => reply.error_code = refused.error.code(),
+        Err(Refused(error)) => reply.error_code = error.code(),
     }
     reply
 }

@@ -229,6 +229,33 @@ async fn a_parked_fetch_learns_that_its_partition_is_gone() {
     assert_eq!(told(&parked.await.unwrap()), [entry("t", 0, 6, -1, &[])]);
 }
 
+#[tokio::test]
+async fn a_parked_fetch_learns_that_another_leads() {
+    let node = TestNode::among_three().await;
+    node.assign("t", &[&[1, 2, 3]], &[]).await;
+    let replica = node.replica("t", 0);
+    replica.lead(3);
+    let request = || node.by_id(waiting(&[("t", 0, 0)], LONG));
+    let parked = [(16, park(&node, 16, request())), (15, park(&node, 15, request()))];
+    tokio::task::yield_now().await;
+    replica.lose(Some(2), 4);
+    for (version, parked) in parked {
+        let response = parked.await.unwrap();
+        let partition = &response.responses[0].partitions[0];
+        assert_eq!(partition.error_code, 6);
+        let hint = (partition.current_leader.leader_id.0, partition.current_leader.leader_epoch);
+        let nodes: Vec<_> = response.node_endpoints.iter().map(|node| node.node_id.0).collect();
+        let (leader, told) = if version < 16 { ((-1, -1), vec![]) } else { ((2, 4), vec![2]) };
+        assert_eq!((hint, nodes), (leader, told), "version {version}");
+    }
+    replica.lead(5);
+    assert_eq!(told(&node.fetch(11, fetch_request(&[("t", 0, 0)])).await)[0].2, 0);
+    let parked = park(&node, 11, waiting(&[("t", 0, 0)], LONG));
+    tokio::task::yield_now().await;
+    replica.end();
+    assert_eq!(told(&parked.await.unwrap())[0].2, 6);
+}
+
 /// An incremental request.
 fn continued(id: i32, epoch: i32, wanted: &[Want<'_>]) -> m::FetchRequest {
     fetch_request(wanted).with_session_id(id).with_session_epoch(epoch)

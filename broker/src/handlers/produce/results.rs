@@ -5,6 +5,8 @@
 //!
 //! A request for one partition, which most are, is kept here without an allocation.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use kafka_protocol::messages as m;
 use kafka_protocol::messages::ProduceRequest;
@@ -17,18 +19,17 @@ use protocol::error_code::ErrorCode;
 use protocol::produce_response::{self, CommittedPartition, CommittedTopic};
 use protocol::response::Response;
 use protocol::types::{Offset, Timestamp};
-use raft::replica::ProduceError;
 use smallvec::SmallVec;
 use storage::validate::BatchRejection;
 use uuid::Uuid;
 
 use crate::broker::Broker;
-use crate::context::RequestContext;
+use crate::context::Listener;
 use crate::error_map;
 use crate::partition::append::{Accepted, AppendRefusal};
 use crate::partition::commit_wait::CommitWait;
 use crate::partition::waiters::CommitState;
-use crate::resolve::{self, LeaderHint};
+use crate::resolve::{self, LeaderHint, TopicRef};
 
 /// From this version on an error says more than its code.
 const RECORD_ERRORS_SINCE: i16 = 8;
@@ -43,6 +44,14 @@ pub(super) struct Results {
     partitions: SmallVec<[PartitionResult; 1]>,
     /// The accepted ones, in order; empty if nobody waits.
     pub(super) wait: CommitWait,
+    /// Whom to ask for leaders, for a client that came in error or whose leader is one no longer.
+    pub(super) guide: Option<Guide>,
+}
+
+/// Knows who leads, and where clients of one listener find it.
+pub(super) struct Guide {
+    pub(super) broker: Arc<Broker>,
+    pub(super) listener: Arc<Listener>,
 }
 
 /// A topic, named as in the request.
@@ -74,42 +83,29 @@ pub(super) struct Refused {
     message: Option<String>,
     /// (index of the record in the batch, what is wrong with it).
     records: Vec<(i32, String)>,
-    leader: Option<LeaderHint>,
 }
 
 impl Outcome {
     pub(super) fn error(error: ErrorCode) -> Self {
-        Self::Refused(Box::new(Refused { error, message: None, records: Vec::new(), leader: None }))
+        Self::Refused(Box::new(Refused { error, message: None, records: Vec::new() }))
     }
 
     pub(super) fn refused(error: ErrorCode, message: &str) -> Self {
         let message = Some(message.to_owned());
-        Self::Refused(Box::new(Refused { error, message, records: Vec::new(), leader: None }))
+        Self::Refused(Box::new(Refused { error, message, records: Vec::new() }))
     }
 
-    pub(super) fn from_refusal(
-        broker: &Broker,
-        context: &RequestContext,
-        refusal: &AppendRefusal,
-    ) -> Self {
-        let (error, records, leadership) = match refusal {
+    pub(super) fn from_refusal(refusal: &AppendRefusal) -> Self {
+        let (error, records) = match refusal {
             AppendRefusal::Rejected(rejection) => {
-                (error_map::batch(rejection), record_errors(rejection), None)
+                (error_map::batch(rejection), record_errors(rejection))
             }
-            AppendRefusal::Transactional => (ErrorCode::InvalidTxnState, Vec::new(), None),
-            AppendRefusal::TooFewInSync { .. } => (ErrorCode::NotEnoughReplicas, Vec::new(), None),
-            AppendRefusal::Produce(error) => {
-                let leadership = match error {
-                    ProduceError::NotLeader(leadership) => Some(*leadership),
-                    ProduceError::Append(_) => None,
-                };
-                (error_map::produce(error), Vec::new(), leadership)
-            }
+            AppendRefusal::Transactional => (ErrorCode::InvalidTxnState, Vec::new()),
+            AppendRefusal::TooFewInSync { .. } => (ErrorCode::NotEnoughReplicas, Vec::new()),
+            AppendRefusal::Produce(error) => (error_map::produce(error), Vec::new()),
         };
-        let leader =
-            leadership.and_then(|leadership| resolve::leader_hint(broker, context, leadership));
         let message = Some(refusal.to_string());
-        Self::Refused(Box::new(Refused { error, message, records, leader }))
+        Self::Refused(Box::new(Refused { error, message, records }))
     }
 }
 
@@ -126,6 +122,11 @@ fn record_errors(rejection: &BatchRejection) -> Vec<(i32, String)> {
 }
 
 impl Results {
+    /// Nothing yet.
+    pub(super) fn new(guide: Guide) -> Self {
+        Self { guide: Some(guide), ..Self::default() }
+    }
+
     /// The same refusal for every partition.
     pub(super) fn all(request: &ProduceRequest, error: ErrorCode, message: Option<&str>) -> Self {
         let mut results = Self::default();
@@ -185,8 +186,13 @@ impl Results {
 
     /// The response to what is known by now: what is not committed yet has timed out.
     pub(super) fn into_response(self, api_version: i16) -> Response {
-        let mut writer =
-            Writer { api_version, wait: self.wait, next_wait: 0, node_endpoints: Vec::new() };
+        let mut writer = Writer {
+            api_version,
+            wait: self.wait,
+            guide: self.guide,
+            next_wait: 0,
+            node_endpoints: Vec::new(),
+        };
         let mut responses: Vec<TopicProduceResponse> = Vec::new();
         let mut place = None;
         for result in self.partitions {
@@ -211,7 +217,7 @@ impl PartitionResult {
         match &self.outcome {
             Outcome::Accepted { accepted, log_start_offset } => Some(CommittedPartition {
                 index: self.index,
-                base_offset: accepted.appended.base_offset,
+                base_offset: accepted.produced.appended.base_offset,
                 log_append_time: accepted.log_append_time,
                 log_start_offset: *log_start_offset,
             }),
@@ -228,6 +234,7 @@ fn by_topic(partitions: &[PartitionResult]) -> impl Iterator<Item = &[PartitionR
 struct Writer {
     api_version: i16,
     wait: CommitWait,
+    guide: Option<Guide>,
     /// Which addition to `wait` the next accepted partition is.
     next_wait: usize,
     node_endpoints: Vec<NodeEndpoint>,
@@ -244,17 +251,19 @@ impl Writer {
             Outcome::Accepted { accepted, log_start_offset } => {
                 let error = self.commit_error();
                 if error.is_error() {
-                    return none.with_error_code(error.code());
+                    let hint = self.leader_of(error, &result.topic, result.index);
+                    return self.with_leader(none.with_error_code(error.code()), hint);
                 }
-                none.with_base_offset(accepted.appended.base_offset.get())
+                none.with_base_offset(accepted.produced.appended.base_offset.get())
                     .with_log_append_time_ms(accepted.log_append_time.get())
                     .with_log_start_offset(log_start_offset.get())
             }
             Outcome::Refused(refused) => {
-                let Refused { error, message, records, leader } = *refused;
+                let Refused { error, message, records } = *refused;
                 let refused = none.with_error_code(error.code());
                 let refused = self.with_reasons(refused, message, records);
-                self.with_leader(refused, leader)
+                let hint = self.leader_of(error, &result.topic, result.index);
+                self.with_leader(refused, hint)
             }
         }
     }
@@ -266,7 +275,8 @@ impl Writer {
             CommitState::Committed => ErrorCode::None,
             CommitState::Pending => ErrorCode::RequestTimedOut,
             // The outcome is unknown: the producer asks for metadata and tries again.
-            CommitState::Lost => ErrorCode::KafkaStorageError,
+            CommitState::Lost => ErrorCode::NotLeaderOrFollower,
+            CommitState::Ended => ErrorCode::KafkaStorageError,
         }
     }
 
@@ -289,14 +299,23 @@ impl Writer {
             .with_error_message(message.map(StrBytes::from_string))
     }
 
+    /// Who leads a partition, if that is what its error is about and the client can be told.
+    fn leader_of(&self, error: ErrorCode, topic: &Topic, index: i32) -> Option<LeaderHint> {
+        if error != ErrorCode::NotLeaderOrFollower || self.api_version < LEADER_HINTS_SINCE {
+            return None;
+        }
+        let Guide { broker, listener } = self.guide.as_ref()?;
+        let wanted =
+            if topic.id.is_nil() { TopicRef::Name(&topic.name) } else { TopicRef::Id(topic.id) };
+        resolve::leader_hint(broker, listener, wanted, index)
+    }
+
     fn with_leader(
         &mut self,
         refused: PartitionProduceResponse,
         leader: Option<LeaderHint>,
     ) -> PartitionProduceResponse {
-        let Some(hint) = leader.filter(|_| self.api_version >= LEADER_HINTS_SINCE) else {
-            return refused;
-        };
+        let Some(hint) = leader else { return refused };
         let node_id = m::BrokerId(hint.leader.get());
         if let Some((host, port)) = hint.endpoint
             && !self.node_endpoints.iter().any(|node| node.node_id == node_id)

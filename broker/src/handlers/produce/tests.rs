@@ -4,9 +4,13 @@ use bytes::Bytes;
 use kafka_protocol::messages as m;
 use m::produce_response::PartitionProduceResponse;
 use protocol::response::Response;
+use protocol::topic::TopicId;
+use protocol::types::{BrokerId, LeaderEpoch, PartitionId};
+use raft::replica::Replica;
 use storage::device::faulty::{Effect, Fault, Operation};
 
 use super::*;
+use crate::leaders::Tenure;
 use crate::test_node::{
     START, TestNode, assert_encodes, batch, batch_of_producer, fetch_request, finish, name,
     produce_request,
@@ -242,4 +246,87 @@ fn of_a_partition_named_twice_the_last_counts() {
 fn only_three_kinds_of_acks_exist() {
     let known = (-3..4).filter(|acks| Acks::from_wire(*acks).is_some()).collect::<Vec<_>>();
     assert_eq!(known, [-1, 0, 1]);
+}
+
+/// The first partition's answer and the endpoints that came with it.
+fn with_endpoints(reply: Reply) -> (PartitionProduceResponse, Vec<(i32, String)>) {
+    let Reply::Message(Response::Produce(response)) = reply else { panic!("{reply:?}") };
+    let nodes = response.node_endpoints.iter();
+    let nodes = nodes.map(|node| (node.node_id.0, node.host.to_string())).collect();
+    (response.responses[0].partition_responses[0].clone(), nodes)
+}
+
+#[tokio::test]
+async fn who_comes_to_a_follower_is_told_who_leads() {
+    let node = TestNode::among_three().await;
+    node.assign("t", &[&[1, 2, 3]], &[]).await;
+    node.assign("u", &[&[2, 3]], &[]).await;
+    node.replica("t", 0).lose(Some(3), 5);
+    let tenure = Tenure {
+        leader_epoch: LeaderEpoch::new(7),
+        is_present: true,
+        in_sync: [BrokerId::new(2)].into_iter().collect(),
+    };
+    let elsewhere = (TopicId::new(node.topic_id("u")).unwrap(), PartitionId::new(0));
+    node.broker.leaders.learn(BrokerId::new(2), [(elsewhere, tenure)]);
+    for (topic, leader, epoch) in [("t", 3, 5), ("u", 2, 7)] {
+        for version in [9, 10, 12] {
+            let request = produce_request(-1, &[(topic, 0, Some(batch(&["a"])))]);
+            let (told, nodes) = with_endpoints(node.produce_request(version, request).await);
+            assert_eq!(told.error_code, 6);
+            let hint = (told.current_leader.leader_id.0, told.current_leader.leader_epoch);
+            if version < 10 {
+                assert_eq!((hint, nodes), ((-1, -1), vec![]));
+            } else {
+                assert_eq!(
+                    (hint, nodes),
+                    ((leader, epoch), vec![(leader, format!("host-{leader}"))])
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_committed_when_leadership_was_lost_is_to_be_tried_again() {
+    let node = TestNode::among_three().await;
+    node.assign("t", &[&[1, 2, 3]], &[]).await;
+    let replica = node.replica("t", 0);
+    replica.lead(1);
+    assert_eq!(node.produce("t", 0, batch(&["a"])).await.error_code, 0);
+    replica.hold(true);
+    let request = produce_request(-1, &[("t", 0, Some(batch(&["b"])))]);
+    let uncommitted = handle(&node.broker, &TestNode::context(10), request);
+    replica.lose(Some(2), 2);
+    // Another leader commits something in its place.
+    replica.hold(false);
+    let (told, nodes) = with_endpoints(finish(uncommitted).await);
+    assert_eq!((told.error_code, told.base_offset), (6, -1));
+    assert_eq!((told.current_leader.leader_id.0, told.current_leader.leader_epoch), (2, 2));
+    assert_eq!(nodes, [(2, "host-2".to_owned())]);
+    replica.lead(3);
+    assert_eq!(node.produce("t", 0, batch(&["c"])).await.error_code, 0, "it leads again");
+    replica.hold(true);
+    let request = produce_request(-1, &[("t", 0, Some(batch(&["d"])))]).with_timeout_ms(1);
+    let told = outcomes(node.produce_request(9, request).await);
+    assert_eq!(told, [(7, -1)], "nobody knows yet");
+}
+
+#[tokio::test]
+async fn too_few_replicas_in_sync_refuse_what_wants_all_of_them() {
+    let node = TestNode::among_three().await;
+    node.assign("t", &[&[1, 2, 3]], &[("min.insync.replicas", "2")]).await;
+    let replica = node.replica("t", 0);
+    replica.lead(1);
+    let send = async |acks| {
+        let request = produce_request(acks, &[("t", 0, Some(batch(&["a"])))]);
+        outcomes(node.produce_request(9, request).await)[0].0
+    };
+    assert_eq!(send(-1).await, 19);
+    assert_eq!(replica.pointers().log_end_offset.get(), 0, "nothing was appended");
+    assert_eq!(send(1).await, 0);
+    replica.set_in_sync(&[1, 3]);
+    assert_eq!(send(-1).await, 0);
+    replica.lose(None, 1);
+    assert_eq!(send(-1).await, 6, "who does not lead does not know");
 }

@@ -16,7 +16,7 @@ pub(super) const CLUSTER: &[Setting] = &[
         .doc("Samples kept to measure the rate of moves between log directories."),
     int("alter.log.dirs.replication.quota.window.size.seconds").default("1").at_least(1)
         .doc("Length of one sample of the rate of moves between log directories."),
-    boolean("auto.leader.rebalance.enable").default("true")
+    boolean("auto.leader.rebalance.enable").default("true").honoured()
         .doc("Whether leadership goes back to preferred replicas by itself."),
     int("broker.heartbeat.interval.ms").default("2000")
         .doc("How often a broker tells the controller that it lives."),

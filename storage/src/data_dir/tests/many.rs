@@ -12,7 +12,7 @@ fn killed_with_many_logs(root: &Path) -> (Arc<FaultyDevice>, Vec<LogName>) {
     let directory = open(&device, root).unwrap();
     for name in &names {
         let config = LogConfig { sync: relaxed, ..log_config() };
-        append(&directory.open_log(name, config).unwrap());
+        append(&directory.open_log(name, config, LogKind::Direct).unwrap());
     }
     directory.logs.checkpoint().unwrap();
     (device.kill(), names)
@@ -20,7 +20,11 @@ fn killed_with_many_logs(root: &Path) -> (Arc<FaultyDevice>, Vec<LogName>) {
 
 fn assert_each_holds_its_record(directory: &DataDir, names: &[LogName]) {
     for name in names {
-        assert_eq!(end(&directory.open_log(name, log_config()).unwrap()), 1, "{name:?}");
+        assert_eq!(
+            end(&directory.open_log(name, log_config(), LogKind::Direct).unwrap()),
+            1,
+            "{name:?}"
+        );
     }
 }
 

@@ -9,17 +9,17 @@ fn a_log_that_was_not_closed_is_not_taken_for_closed_where_an_earlier_run_closed
     let root = tempfile::tempdir().unwrap();
     let device = FaultyDevice::new(root.path()).unwrap();
     let directory = open(&device, root.path()).unwrap();
-    let log = directory.open_log(&name("events", 1), log_config()).unwrap();
+    let log = directory.open_log(&name("events", 1), log_config(), LogKind::Direct).unwrap();
     (0..3).for_each(|_| append(&log));
     directory.close().unwrap();
     let directory = open(&device, root.path()).unwrap();
-    let log = directory.open_log(&name("events", 1), log_config()).unwrap();
+    let log = directory.open_log(&name("events", 1), log_config(), LogKind::Direct).unwrap();
     append(&log);
     append(&log);
     let device = device.kill();
     drop((log, directory));
     let directory = open(&device, root.path()).unwrap();
-    let log = directory.open_log(&name("events", 1), log_config()).unwrap();
+    let log = directory.open_log(&name("events", 1), log_config(), LogKind::Direct).unwrap();
     assert_eq!(end(&log), 5);
     directory.logs.checkpoint().unwrap();
     // Of its index, which is finished first of all.
@@ -27,6 +27,6 @@ fn a_log_that_was_not_closed_is_not_taken_for_closed_where_an_earlier_run_closed
     directory.close().unwrap_err();
     drop((log, directory));
     let directory = open(&device.kill(), root.path()).unwrap();
-    let log = directory.open_log(&name("events", 1), log_config()).unwrap();
+    let log = directory.open_log(&name("events", 1), log_config(), LogKind::Direct).unwrap();
     assert!(end(&log) >= 5, "{} of 5 synced records are left", end(&log));
 }

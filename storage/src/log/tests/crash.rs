@@ -11,7 +11,6 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::config::SyncPolicy;
 use crate::device::faulty::{Effect, Fault, FaultyDevice, Operation};
 use crate::error::OpenError;
 

@@ -1,0 +1,504 @@
+//! One replica of a partition's group: openraft over the partition's log.
+//!
+//! ```text
+//! produce ─> Tenure (stages, queues) ─> proposer ─> Raft's core ─> LogStore ─> Log
+//! listener <─ Teller <─ commits, leadership ──────────┘    └─> peers, through Network
+//! ```
+//! Every call into openraft runs to its end on a task that nobody cancels: a call that is dropped
+//! while the core ends breaks later calls.
+
+pub(crate) mod codec;
+mod log_store;
+mod network;
+mod proposer;
+mod raft_only;
+mod recent;
+mod serve;
+mod state;
+mod state_machine;
+mod teller;
+mod tenure;
+#[cfg(test)]
+mod tests;
+pub(crate) mod types;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, RaftError};
+use openraft::raft::TransferLeaderRequest;
+use openraft::{Config, Instant as _, Raft, SnapshotPolicy};
+use parking_lot::Mutex;
+use protocol::types::{BrokerId, LeaderEpoch, LogIndex, Offset, Timestamp};
+use storage::error::{AppendError, ReadError};
+use storage::log::entries::EntryId;
+use storage::log::{AppendBatch, Log};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::peers::Peers;
+use crate::replica::{
+    DeleteRecordsError, Leadership, ProduceError, Produced, Replica, ReplicaListener,
+    ReplicaPointers, SeamFuture,
+};
+use crate::types::{GroupId, ReplicaId};
+use crate::votes::{Progress, Votes};
+use log_store::LogStore;
+use network::Network;
+pub(crate) use serve::decode as decode_request;
+pub use state::Clock;
+use state::{GroupState, Nobody};
+use state_machine::StateMachine;
+use tenure::NotTaken;
+use types::{LogId, Membership, PartitionRaft, Payload, Proposal, StoredMembership, log_id};
+
+type PartitionGroup = Raft<PartitionRaft, StateMachine>;
+
+/// A follower that lacks no more entries than these is within reach of the end.
+const IN_SYNC_LAG_MAX: u64 = 4096;
+/// One that is to take over lacks no more than these.
+const HAND_OVER_LAG_MAX: u64 = 64;
+/// A follower that has not answered for so long is not within reach.
+const IN_SYNC_SILENCE_MAX: Duration = Duration::from_secs(4);
+/// Deleting records and retention give up waiting after this.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Eviction gives up waiting for Raft after this.
+const PURGE_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// What a group is opened with.
+pub(crate) struct GroupParts {
+    pub(crate) id: GroupId,
+    pub(crate) me: ReplicaId,
+    pub(crate) log: Arc<Log>,
+    pub(crate) voters: Vec<ReplicaId>,
+    pub(crate) votes: Votes,
+    pub(crate) peers: Peers,
+    pub(crate) clock: Clock,
+}
+
+/// One replica.
+pub(crate) struct Group {
+    state: Arc<GroupState>,
+    raft: PartitionGroup,
+    voters: Vec<ReplicaId>,
+    /// What of another broker is not let in for a while.
+    fence: Mutex<Option<Fence>>,
+    is_taken_over: AtomicBool,
+    closing: AtomicBool,
+    runtime: Handle,
+}
+
+/// A leader that is thought to be gone.
+#[derive(Debug, Clone, Copy)]
+struct Fence {
+    broker: BrokerId,
+    until: Instant,
+}
+
+impl Group {
+    /// Opens the replica and lets it take part. It runs until [`Group::close`].
+    pub(crate) async fn open(parts: GroupParts) -> io::Result<Arc<Self>> {
+        let GroupParts { id, me, log, voters, votes, peers, clock } = parts;
+        let first = first_membership(&voters)?;
+        let opening = (Arc::clone(&log), votes, first);
+        let state = tokio::task::spawn_blocking(move || {
+            let (log, votes, first) = opening;
+            found(&log, &first, (clock)())?;
+            GroupState::open(id, me, log, votes, clock, first)
+        });
+        let state = state.await.map_err(io::Error::other)??;
+        let opened = Self::run(Arc::clone(&state), voters, peers).await;
+        if opened.is_err() {
+            state.log.set_listener(Arc::new(Nobody));
+        }
+        opened
+    }
+
+    async fn run(
+        state: Arc<GroupState>,
+        voters: Vec<ReplicaId>,
+        peers: Peers,
+    ) -> io::Result<Arc<Self>> {
+        // What Raft finds at its start it takes for durable.
+        state.barrier().await?;
+        let network = Network { peers, group: state.id };
+        let (store, machine) = (LogStore(Arc::clone(&state)), StateMachine(Arc::clone(&state)));
+        let building = Box::pin(Raft::build(state.me, config()?, network, store, machine));
+        let raft = building.await.map_err(io::Error::other)?;
+        let group = Arc::new(Self {
+            state,
+            raft,
+            voters,
+            fence: Mutex::new(None),
+            is_taken_over: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            runtime: Handle::current(),
+        });
+        group.raft.run();
+        tokio::spawn(proposer::run(Arc::clone(&group)));
+        Ok(group)
+    }
+
+    pub(crate) fn me(&self) -> ReplicaId {
+        self.state.me
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn leadership_now(&self) -> Leadership {
+        self.state.teller.leadership()
+    }
+
+    pub(crate) fn id(&self) -> GroupId {
+        self.state.id
+    }
+
+    /// In the order in which the metadata names them; the first is preferred as leader.
+    pub(crate) fn voters(&self) -> &[ReplicaId] {
+        &self.voters
+    }
+
+    pub(crate) fn watch_leadership(&self) -> watch::Receiver<Leadership> {
+        self.state.teller.watch_leadership()
+    }
+
+    /// What is to be remembered of how far this replica has come, if its own disk has it.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        self.state.progress()
+    }
+
+    /// Waits until Raft's core ends, by itself or by [`Group::close`], and says so to the listener.
+    /// Returns why, unless the group was closed.
+    pub(crate) async fn ended(&self) -> Option<String> {
+        let metrics = self.raft.metrics();
+        let mut changes = self.raft.server_metrics();
+        // A panic of the core tells no state; then the watch just closes.
+        while metrics.borrow_watched().running_state.is_ok() && changes.changed().await.is_ok() {}
+        let state = metrics.borrow_watched().running_state.clone();
+        self.state.end();
+        if self.closing.load(Ordering::Acquire) {
+            return None;
+        }
+        Some(state.err().map_or_else(|| "Raft's core panicked".to_owned(), |e| e.to_string()))
+    }
+
+    /// Starts an election if a majority would vote for this replica.
+    pub(crate) async fn campaign(&self) {
+        // A core that has ended is told of elsewhere.
+        drop(self.raft.trigger().elect(self.voters.len() > 1).await);
+    }
+
+    /// Makes this replica free to vote although it heard of the leader a moment ago, and deaf to
+    /// that leader, if that is on broker `gone`. Returns the last entry of its log.
+    pub(crate) async fn lift_lease(&self, gone: BrokerId, until: Instant) -> Option<LogId> {
+        let read =
+            self.raft.with_raft_state(|state| (*state.vote_ref(), state.log_ids.last().copied()));
+        let (vote, last) = read.await.ok()?;
+        let leader = vote.leader_id.voted_for;
+        // Another may lead by now. A lease that is lifted stays so for as long as its leader leads.
+        if vote.committed && leader.broker_id == gone {
+            *self.fence.lock() = Some(Fence { broker: gone, until });
+            // With another node's id it lifts the lease of this very vote and does nothing else.
+            let request = TransferLeaderRequest::new(vote, leader, None);
+            self.raft.handle_transfer_leader(request).await.ok()?.ok()?;
+        }
+        last
+    }
+
+    /// Marks that this broker drives a takeover; `false` if it does already.
+    pub(crate) fn begin_takeover(&self) -> bool {
+        !self.is_taken_over.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn end_takeover(&self) {
+        self.is_taken_over.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn is_taken_over(&self) -> bool {
+        self.is_taken_over.load(Ordering::Acquire)
+    }
+
+    fn is_fenced(&self, broker: BrokerId) -> bool {
+        let fence = *self.fence.lock();
+        fence.is_some_and(|fence| fence.broker == broker && Instant::now() < fence.until)
+    }
+
+    /// Whether this replica led when it was last heard of: nobody else can know better that the
+    /// group needs a leader.
+    pub(crate) fn led_last(&self) -> bool {
+        let vote = *self.state.vote.lock();
+        vote.is_some_and(|vote| vote.committed && vote.leader_id.voted_for == self.state.me)
+    }
+
+    /// A broker is there again: a leader does not wait any longer before it calls it.
+    pub(crate) async fn call_again(&self, broker: BrokerId) {
+        let voter = self.voters.iter().copied().find(|voter| voter.broker_id == broker);
+        if let Some(voter) = voter.filter(|_| self.led_last()) {
+            drop(self.raft.trigger().reset_backoff([voter]).await);
+        }
+    }
+
+    /// Whether a follower lacks so little that it may be asked to lead: until it has all, nobody leads.
+    pub(crate) fn has_caught_up(&self, follower: ReplicaId) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let matched = metrics.replication.as_ref().and_then(|all| all.get(&follower).copied());
+        let last = metrics.last_log_index.unwrap_or_default();
+        matched.flatten().is_some_and(|id| id.index() + HAND_OVER_LAG_MAX >= last)
+    }
+
+    /// Asks Raft to make another voter the leader, and to take no records until it is. Does not wait.
+    pub(crate) async fn hand_over(&self, to: ReplicaId) {
+        drop(self.raft.trigger().transfer_leader(to).await);
+    }
+
+    /// Stops the replica. Its log has no listener and no writer when this returns.
+    pub(crate) async fn close(self: &Arc<Self>) {
+        self.closing.store(true, Ordering::Release);
+        self.state.end();
+        self.state.tenure.wake.notify_one();
+        let group = Arc::clone(self);
+        // On a task of its own: see the file header.
+        let stopped = tokio::spawn(async move { group.raft.shutdown().await }).await;
+        if !matches!(stopped, Ok(Ok(()))) {
+            tracing::error!(group = %self.id(), "Raft's core did not stop as it should");
+        }
+        self.state.log.set_listener(Arc::new(Nobody));
+    }
+
+    /// The last entry that is committed as far as this replica knows.
+    fn committed_index(&self) -> u64 {
+        self.state.committed().map_or(0, |id| id.index())
+    }
+
+    async fn trim(self: Arc<Self>, to: Offset) -> Result<Offset, DeleteRecordsError> {
+        match self.raft.client_write(Proposal::Trim(to)).await {
+            Ok(_applied) => Ok(self.state.log.pointers().log_start_offset),
+            Err(RaftError::APIError(
+                ClientWriteError::ForwardToLeader(_) | ClientWriteError::LogEntryDiscarded(_),
+            )) => Err(DeleteRecordsError::NotLeader(self.leadership_now())),
+            Err(error) => match self.state.log.failure() {
+                Some(failure) => Err(ReadError::Failed(failure).into()),
+                None => {
+                    tracing::debug!(group = %self.id(), %error, "a trim was not taken");
+                    Err(DeleteRecordsError::NotLeader(self.leadership_now()))
+                }
+            },
+        }
+    }
+
+    /// Lets Raft purge what retention does not keep, and deletes the files of what is purged.
+    async fn evict(self: Arc<Self>, now: Timestamp) -> Result<u64, ReadError> {
+        let applied = self.state.applied.lock().last;
+        let Some(applied) = applied else { return Ok(0) };
+        let upto = LogIndex::new(applied.index());
+        if let Some(point) = self.on_log(move |log| log.eviction_point(upto, now)).await? {
+            self.purge(point).await?;
+        }
+        self.on_log(move |log| log.apply_retention(now)).await
+    }
+
+    /// Waits until Raft has purged up to an entry. A leader waits with that for a follower that is
+    /// just being sent what goes; then the next round of retention finds it.
+    async fn purge(&self, point: EntryId) -> Result<(), ReadError> {
+        let mut purged = self.state.purged.subscribe();
+        *self.state.evict_to.lock() = Some(point);
+        if self.raft.trigger().snapshot().await.is_err() {
+            return Err(self.state.log.failure().map_or(ReadError::Closed, ReadError::Failed));
+        }
+        let is_gone =
+            |purged: &Option<LogId>| purged.is_some_and(|id| id.index() >= point.index.get());
+        drop(tokio::time::timeout(PURGE_WAIT_MAX, purged.wait_for(is_gone)).await);
+        Ok(())
+    }
+
+    async fn on_log<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Log) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let log = Arc::clone(&self.state.log);
+        let done = tokio::task::spawn_blocking(move || call(&log)).await;
+        done.unwrap_or(Err(ReadError::Closed))
+    }
+
+    /// Runs a call to its end, whatever becomes of who waits for it.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let running = self.runtime.spawn(call);
+        tokio::time::timeout(WAIT_MAX, running).await.ok()?.ok()
+    }
+
+    fn take(
+        &self,
+        epoch: Option<LeaderEpoch>,
+        batch: AppendBatch,
+        now: Timestamp,
+    ) -> Result<Produced, ProduceError> {
+        let state = &self.state;
+        state.tenure.stage(&state.log, epoch, batch, now).map_err(|not_taken| match not_taken {
+            NotTaken::Append(error) => ProduceError::Append(error),
+            NotTaken::NotLeading => match state.log.failure() {
+                Some(failure) => ProduceError::Append(AppendError::Failed(failure)),
+                None => ProduceError::NotLeader(self.leadership_now()),
+            },
+        })
+    }
+}
+
+impl Replica for Arc<Group> {
+    fn produce(&self, batch: AppendBatch, now: Timestamp) -> Result<Produced, ProduceError> {
+        self.take(None, batch, now)
+    }
+
+    fn produce_in(
+        &self,
+        leader_epoch: LeaderEpoch,
+        batch: AppendBatch,
+        now: Timestamp,
+    ) -> Result<Produced, ProduceError> {
+        self.take(Some(leader_epoch), batch, now)
+    }
+
+    fn pointers(&self) -> ReplicaPointers {
+        // Before the log: what is staged now is in the log then, or still staged.
+        let staged_end = self.state.tenure.staged_end();
+        let log = self.state.log.pointers();
+        // As in the direct replica: the watermark is read last, and may be newer than the end.
+        let high_watermark = self.state.teller.high_watermark().min(log.log_end_offset);
+        let pointers = ReplicaPointers {
+            log_start_offset: log.log_start_offset,
+            last_stable_offset: high_watermark,
+            high_watermark,
+            log_end_offset: log.log_end_offset.max(staged_end),
+        };
+        pointers.validate();
+        pointers
+    }
+
+    fn leadership(&self) -> Leadership {
+        self.leadership_now()
+    }
+
+    fn in_sync(&self) -> Vec<BrokerId> {
+        if !self.leadership().is_local {
+            return Vec::new();
+        }
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let reach = self.committed_index().saturating_sub(IN_SYNC_LAG_MAX);
+        let mut brokers = vec![self.state.me.broker_id];
+        let (Some(matching), Some(answered)) = (&metrics.replication, &metrics.heartbeat) else {
+            return brokers;
+        };
+        for (replica, matched) in matching.iter().filter(|(replica, _)| **replica != self.state.me)
+        {
+            let has_all = matched.is_some_and(|id| id.index() >= reach);
+            let at = answered.get(replica).copied().flatten();
+            let answers = at.is_some_and(|at| at.into_inner().elapsed() < IN_SYNC_SILENCE_MAX);
+            if has_all && answers {
+                brokers.push(replica.broker_id);
+            }
+        }
+        brokers
+    }
+
+    fn log(&self) -> &Arc<Log> {
+        &self.state.log
+    }
+
+    fn set_listener(&self, listener: Arc<dyn ReplicaListener>) {
+        self.state.teller.set_listener(listener);
+    }
+
+    fn delete_records(&self, before: Offset) -> SeamFuture<'_, Result<Offset, DeleteRecordsError>> {
+        Box::pin(async move {
+            let ReplicaPointers { log_start_offset, high_watermark, log_end_offset, .. } =
+                self.pointers();
+            if !self.leadership().is_local {
+                return Err(DeleteRecordsError::NotLeader(self.leadership_now()));
+            }
+            let to = if before == Offset::NONE { high_watermark } else { before };
+            if to < Offset::ZERO {
+                let wanted = before;
+                return Err(
+                    ReadError::OutOfRange { wanted, log_start_offset, log_end_offset }.into()
+                );
+            }
+            if to > high_watermark {
+                return Err(DeleteRecordsError::BeyondHighWatermark { wanted: to, high_watermark });
+            }
+            if to <= log_start_offset {
+                return Ok(log_start_offset);
+            }
+            let trimmed = self.to_its_end(Self::clone(self).trim(to)).await;
+            trimmed.unwrap_or_else(|| Err(DeleteRecordsError::NotLeader(self.leadership_now())))
+        })
+    }
+
+    fn apply_retention(&self, now: Timestamp) -> SeamFuture<'_, Result<u64, ReadError>> {
+        Box::pin(async move {
+            let evicted = self.to_its_end(Self::clone(self).evict(now)).await;
+            evicted.unwrap_or(Ok(0))
+        })
+    }
+}
+
+/// The membership with which every replica of a group begins, in the same bytes: so each of them may
+/// campaign, also if the others never hear of the one that was to be the first leader.
+fn first_membership(voters: &[ReplicaId]) -> io::Result<StoredMembership> {
+    let ids = voters.iter().copied().collect::<BTreeSet<_>>();
+    let members = ids.iter().map(|id| (*id, ())).collect::<BTreeMap<_, _>>();
+    let membership = Membership::new(vec![ids], members).map_err(io::Error::other)?;
+    Ok(StoredMembership::new(Some(log_id(LeaderEpoch::ZERO, 0)?), membership))
+}
+
+/// Begins an empty log with the first membership, as openraft's `initialize` would on one replica.
+fn found(log: &Log, first: &StoredMembership, now: Timestamp) -> io::Result<()> {
+    let bounds = log.entry_bounds();
+    if bounds.last.is_some() {
+        return Ok(());
+    }
+    let payload = Payload::Membership(first.membership().clone());
+    let entry = raft_only::encode(&payload, log.pointers().log_end_offset, LeaderEpoch::ZERO);
+    let entry = entry.expect("a membership is an entry without records");
+    log.append_entries(vec![entry], false, now).map_err(io::Error::other)
+}
+
+fn config() -> io::Result<Arc<Config>> {
+    let config = Config {
+        cluster_name: "partition".to_owned(),
+        heartbeat_interval: 1000,
+        heartbeat_min_interval: Some(400),
+        election_timeout_min: 2500,
+        election_timeout_max: 3500,
+        // Retention alone asks for snapshots, and the log keeps what they do not evict.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: 0,
+        purge_batch_size: 1,
+        max_payload_entries: 256,
+        max_append_entries: Some(512),
+        replication_lag_threshold: 100,
+        api_channel_size: Some(1024),
+        notification_channel_size: Some(1024),
+        state_machine_channel_size: Some(64),
+        // Each of them is a ring of buffers, allocated ahead.
+        log_stage_capacity: Some(1),
+        enable_pre_vote: Some(true),
+        // A restarted leader takes a new term: what it wrote without a sync may be gone, and one
+        // (term, index) must not have two contents.
+        enable_leader_restore: Some(false),
+        backoff: "100ms ...3s".to_owned(),
+        ..Config::default()
+    };
+    config.validate().map(Arc::new).map_err(io::Error::other)
+}
