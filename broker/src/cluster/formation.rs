@@ -15,6 +15,8 @@
 mod message;
 pub(crate) mod reception;
 mod rule;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -140,3 +140,25 @@ impl InterNode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only one node may ever found the metadata group of a cluster id.
+    #[test]
+    fn who_joined_never_founds() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let founder = founder(None);
+        assert!(founds(&founder, path));
+        let joiner = Identity { directory_id: Uuid::new_v4(), ..founder.clone() };
+        assert!(!founds(&joiner, path));
+        // A version that knew no clusters gave random ids, and made its metadata at once.
+        std::fs::create_dir(path.join(METADATA)).unwrap();
+        assert!(founds(&joiner, path));
+        std::fs::File::create(path.join("millpond.nodes")).unwrap();
+        assert!(!founds(&joiner, path));
+        assert!(founds(&founder, path));
+    }
+}
