@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use kafka_protocol::messages as m;
 use protocol::response::Response;
 use protocol::topic::TopicName;
@@ -67,12 +68,13 @@ impl TestCluster {
             overrides: Values::new(),
         };
         let planned = self.nodes[0].broker.cluster.controller().plan_topics(vec![Ok(spec)]);
-        for node in &self.nodes {
+        let made = self.nodes.iter().map(async |node| {
             let cluster = &node.broker.cluster;
             let changed = cluster.controller().create_topics(planned.clone()).await;
             assert!(changed.items[0].is_ok(), "{:?}", changed.items);
             cluster.reconciled(changed.index).await.unwrap();
-        }
+        });
+        join_all(made).await;
     }
 
     /// Cuts a broker off from the others for good, in the midst of whatever it does.
