@@ -28,6 +28,7 @@ mod observe;
 mod offsets;
 mod pipelines;
 mod produce;
+mod replication;
 mod retention;
 mod shipper;
 mod telemetry;
