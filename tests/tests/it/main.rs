@@ -29,6 +29,7 @@ mod observe;
 mod offsets;
 mod pipelines;
 mod produce;
+mod replication;
 mod retention;
 mod rolling;
 mod shipper;
