@@ -259,7 +259,14 @@ impl Group {
         let voter = self.voters.iter().copied().find(|voter| voter.broker_id == broker);
         if let Some(voter) = voter.filter(|_| self.led_last()) {
             drop(self.raft.trigger().reset_backoff([voter]).await);
+            // It need not lack anything to be told who leads.
+            drop(self.raft.trigger().heartbeat().await);
         }
+    }
+
+    /// Whether nobody has ever been heard of as its leader, as in a group that was just made.
+    pub(crate) fn was_never_led(&self) -> bool {
+        self.state.vote.lock().is_none_or(|vote| !vote.committed)
     }
 
     /// Whether a follower lacks so little that it may be asked to lead: until it has all, nobody leads.

@@ -23,6 +23,7 @@ use protocol::types::BrokerId;
 use storage::device::Device;
 use storage::error::OpenError;
 use storage::log::Log;
+use tokio::sync::Notify;
 
 pub use crate::group::Clock;
 use crate::group::{Group, GroupParts, decode_request};
@@ -37,10 +38,16 @@ pub use leaderships::Leaderships;
 const VOTES: &str = "votes";
 /// How often it is noted how far the groups have come.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
-/// A replica that finds no leader when it opens asks for votes so often…
-const CAMPAIGN_EVERY: Duration = Duration::from_millis(150);
+/// A replica that finds no leader when it opens asks for votes again after this…
+const CAMPAIGN_EVERY_MIN: Duration = Duration::from_millis(150);
+/// …then after twice as long, up to this…
+const CAMPAIGN_EVERY_MAX: Duration = Duration::from_secs(2);
 /// …and so many times; then its own timers do.
-const CAMPAIGNS_MAX: u32 = 60;
+const CAMPAIGNS_MAX: u32 = 10;
+/// The leader of a group that was opened again hears of that and calls, within this.
+const LEADER_SPEAKS_WITHIN: Duration = Duration::from_millis(400);
+/// Groups that are opened within this are told of together.
+const ANNOUNCE_AFTER: Duration = Duration::from_millis(5);
 /// The next in the order of preference waits for so long before it does the same.
 const CAMPAIGN_STAGGER: Duration = Duration::from_millis(1200);
 /// How long a transfer of leadership is waited for.
@@ -118,6 +125,14 @@ struct Inner {
     clock: Clock,
     groups: Mutex<BTreeMap<GroupId, Slot>>,
     changes: Arc<Changes>,
+    opened: Opened,
+}
+
+/// Groups that were opened and of which the others were not told yet.
+#[derive(Default)]
+struct Opened {
+    ids: Mutex<Vec<GroupId>>,
+    wake: Arc<Notify>,
 }
 
 /// A group as far as this node has it.
@@ -156,12 +171,14 @@ impl Groups {
             clock,
             groups: Mutex::default(),
             changes: Arc::new(Changes::default()),
+            opened: Opened::default(),
         });
         let service = |answer| Arc::new(Answers { inner: Arc::downgrade(&inner), answer });
         inner.peers.serve(ServiceId::PARTITIONS, service(Answer::Partitions));
         inner.peers.serve(ServiceId::TAKEOVER, service(Answer::Takeover));
         tokio::spawn(note_progress(Arc::downgrade(&inner)));
         tokio::spawn(parking::run(Arc::downgrade(&inner)));
+        tokio::spawn(announce(Arc::downgrade(&inner)));
         tokio::spawn(greet_returners(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
@@ -333,6 +350,8 @@ impl Inner {
         };
         let group = Group::open(parts).await?;
         self.groups.lock().insert(id, Slot::Open(Arc::clone(&group)));
+        self.opened.ids.lock().push(id);
+        self.opened.wake.notify_one();
         tokio::spawn(watch(Arc::downgrade(&self), Arc::clone(&group)));
         tokio::spawn(campaign(Arc::clone(&group)));
         Ok(group)
@@ -368,15 +387,20 @@ impl Inner {
     }
 }
 
-/// Asks for votes until some leader is known: the preferred replica at once, the others later.
+/// Asks for votes until some leader is known: of a new group the preferred replica at once, of an old
+/// one after its leader had time to say who it is; the others later.
 async fn campaign(group: Arc<Group>) {
     let me = group.me();
     let place = group.voters().iter().position(|voter| *voter == me).unwrap_or_default();
-    let place = if group.led_last() { 0 } else { place };
-    let stagger = CAMPAIGN_STAGGER * u32::try_from(place).unwrap_or(u32::MAX);
+    let is_first = place == 0 || group.led_last();
+    let mut wait = match (is_first, group.was_never_led()) {
+        (true, true) => Duration::ZERO,
+        (true, false) => LEADER_SPEAKS_WITHIN,
+        (false, _) => CAMPAIGN_STAGGER * u32::try_from(place).unwrap_or(u32::MAX),
+    };
     let mut leadership = group.watch_leadership();
     let is_led = |leadership: &crate::replica::Leadership| leadership.leader.is_some();
-    let mut wait = stagger;
+    let mut next_wait = CAMPAIGN_EVERY_MIN;
     for _ in 0..CAMPAIGNS_MAX {
         // Also the end of the group ends this: the watch closes with it.
         if !wait.is_zero() && tokio::time::timeout(wait, leadership.wait_for(is_led)).await.is_ok()
@@ -387,7 +411,22 @@ async fn campaign(group: Arc<Group>) {
             return;
         }
         group.campaign().await;
-        wait = CAMPAIGN_EVERY;
+        // Of a thousand groups that wait for the same broker none may keep it from answering.
+        (wait, next_wait) = (next_wait, CAMPAIGN_EVERY_MAX.min(next_wait * 2));
+    }
+}
+
+/// Tells the others which groups were opened here, many in one message, so that their leaders do not
+/// wait before they call.
+async fn announce(inner: Weak<Inner>) {
+    let Some(wake) = inner.upgrade().map(|inner| Arc::clone(&inner.opened.wake)) else { return };
+    loop {
+        wake.notified().await;
+        tokio::time::sleep(ANNOUNCE_AFTER).await;
+        let Some(inner) = inner.upgrade() else { return };
+        let ids = std::mem::take(&mut *inner.opened.ids.lock());
+        let groups: Vec<_> = ids.into_iter().filter_map(|id| inner.group(id)).collect();
+        takeover::announce(&inner, &groups).await;
     }
 }
 

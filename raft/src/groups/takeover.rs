@@ -16,6 +16,7 @@
 //!           optional log id: last ┤
 //! 2 elect   ├ u32 groups ┼ group… ┤                              the answer is empty
 //! 3 bereft  ├ i32 broker that led ┼ u32 groups ┼ group… ┤        the answer is empty
+//! 4 opened  ├ i32 broker that opened them ┼ u32 groups ┼ group… ┤ the answer is empty
 //! ```
 
 use std::cmp::Reverse;
@@ -39,6 +40,7 @@ use crate::types::GroupId;
 const LIFT: u8 = 1;
 const ELECT: u8 = 2;
 const BEREFT: u8 = 3;
+const OPENED: u8 = 4;
 
 /// Groups of one round of messages.
 const GROUPS_AT_ONCE_MAX: usize = 512;
@@ -154,6 +156,22 @@ pub(super) async fn ask_others(inner: &Arc<Inner>, group: &Group) {
     join_all(ask).await;
 }
 
+/// Tells the other voters of these groups that they are open here.
+pub(super) async fn announce(inner: &Arc<Inner>, groups: &[Arc<Group>]) {
+    let me = inner.me.broker_id;
+    let mut told: BTreeMap<BrokerId, Vec<GroupId>> = BTreeMap::new();
+    for group in groups {
+        for voter in group.voters().iter().filter(|voter| voter.broker_id != me) {
+            told.entry(voter.broker_id).or_default().push(group.id());
+        }
+    }
+    let tell = told.iter().flat_map(|(broker, ids)| {
+        let chunks = ids.chunks(GROUPS_AT_ONCE_MAX);
+        chunks.map(|ids| send(inner, *broker, lift_message(OPENED, me, ids)))
+    });
+    join_all(tell).await;
+}
+
 async fn send(inner: &Arc<Inner>, to: BrokerId, message: Message) -> Option<Bytes> {
     let call = inner.peers.call(to, ServiceId::TAKEOVER, Lane::Control, message, CALL_TIMEOUT);
     call.await.inspect_err(|error| tracing::debug!(%to, %error, "a takeover goes on without")).ok()
@@ -233,6 +251,13 @@ pub(super) async fn answer(inner: Arc<Inner>, mut request: Bytes) -> Result<Mess
             let (gone, ids) = get_lift(&mut request).map_err(failed)?;
             let groups = ids.into_iter().filter_map(|id| inner.group(id)).collect();
             tokio::spawn(take_over(inner, gone, groups));
+            Ok(Vec::new())
+        }
+        OPENED => {
+            let (there, ids) = get_lift(&mut request).map_err(failed)?;
+            for group in ids.into_iter().filter_map(|id| inner.group(id)) {
+                group.call_again(there).await;
+            }
             Ok(Vec::new())
         }
         tag => Err(format!("a message of takeovers of the unknown kind {tag}")),
