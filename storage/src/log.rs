@@ -117,7 +117,7 @@ struct Writer {
     counted: Option<Counted>,
     /// Whether the flusher has a time for the next sync of this relaxed log.
     is_sync_timed: bool,
-    /// Offsets of the producer snapshots on disk, rising.
+    /// Offsets of the producer snapshots on disk, rising; also of those that may be there.
     snapshots: Vec<Offset>,
     /// Files that have left the log.
     doomed: Vec<Doomed>,
