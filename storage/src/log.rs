@@ -361,6 +361,7 @@ impl Log {
 
     /// Takes new settings into use for what follows.
     pub fn set_config(&self, config: LogConfig) {
+        let config = self.kind().settings(config);
         let must_queue = {
             let mut state = self.state.lock();
             let must_sync = state.config.sync != config.sync;
