@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// When an append counts as finished.
+/// When an append counts as finished. A replicated log syncs every commit, whatever is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncPolicy {
     /// After the data is synced to disk (the default).

@@ -117,7 +117,7 @@ struct Writer {
     counted: Option<Counted>,
     /// Whether the flusher has a time for the next sync of this relaxed log.
     is_sync_timed: bool,
-    /// Offsets of the producer snapshots on disk, rising.
+    /// Offsets of the producer snapshots on disk, rising; also of those that may be there.
     snapshots: Vec<Offset>,
     /// Files that have left the log.
     doomed: Vec<Doomed>,
@@ -361,6 +361,7 @@ impl Log {
 
     /// Takes new settings into use for what follows.
     pub fn set_config(&self, config: LogConfig) {
+        let config = self.kind().settings(config);
         let must_queue = {
             let mut state = self.state.lock();
             let must_sync = state.config.sync != config.sync;

@@ -23,6 +23,7 @@ pub use evict::EvictionState;
 
 use super::state::{Phase, State};
 use super::{AppendBatch, Appended, Log};
+use crate::config::{LogConfig, SyncPolicy};
 use crate::error::AppendError;
 use crate::producer_state::Judgement;
 use crate::scan::as_u64;
@@ -43,6 +44,18 @@ pub enum LogKind {
     Replicated,
 }
 
+impl LogKind {
+    /// The settings that a log of this kind goes by. An entry that counts as finished is one that the
+    /// replication protocol relies on for ever: to lose it with the power would let a majority forget
+    /// what it has agreed on. So it is synced first, whatever the settings say.
+    pub(super) fn settings(self, asked: LogConfig) -> LogConfig {
+        match self {
+            Self::Direct => asked,
+            Self::Replicated => LogConfig { sync: SyncPolicy::EveryCommit, ..asked },
+        }
+    }
+}
+
 /// Names one entry of a partition's log: no two that differ have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntryId {
@@ -61,8 +74,8 @@ pub struct EntryBounds {
     pub last: Option<EntryId>,
     /// The index that the next entry gets (exclusive end).
     pub end: LogIndex,
-    /// Entries below are finished by the log's own [`crate::config::SyncPolicy`] (exclusive). The
-    /// listener is told each time that this moves. Only a truncation or a reset makes it fall.
+    /// Entries below are finished: durable, whatever the log's settings say (exclusive). The listener
+    /// is told each time that this moves. Only a truncation or a reset makes it fall.
     pub finished_end: LogIndex,
 }
 

@@ -51,6 +51,7 @@ impl Log {
         stop: StopKind,
     ) -> Result<Arc<Self>, OpenError> {
         let Wanted { config, kind } = wanted;
+        let config = kind.settings(config);
         if kind == LogKind::Replicated {
             reset::complete(env, &dir)?;
         }

@@ -3,6 +3,7 @@
 //! A snapshot is taken of the state in memory, which may be ahead of the file. It counts only once
 //! the log on disk reaches its offset; the one before it is kept until then.
 
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -114,10 +115,12 @@ impl Log {
         }
         let path = path_of(&self.directory, offset);
         let device = &self.env.device;
+        // Known even if the write fails: some of it, or all, may be there. It must go when the log is
+        // cut, or it would be believed of other batches at these offsets.
+        writer.note_snapshot(offset);
         let file = device.open(&path, OpenMode::Create).map_err(io_error(&path, "create"))?;
         file.set_len(0).map_err(io_error(&path, "truncate"))?;
         file.write_at(bytes, 0).map_err(|error| io_error(&path, "write")(error.cause))?;
-        writer.note_snapshot(offset);
         self.drop_snapshots(writer)
     }
 
@@ -150,16 +153,20 @@ impl Log {
             std::mem::take(&mut writer.snapshots).into_iter().partition(is_kept);
         kept.extend(newest);
         writer.snapshots = kept;
+        let mut outcome = Ok(());
         for offset in old {
-            let path = path_of(&self.directory, offset);
-            self.env.device.remove_file(&path).map_err(io_error(&path, "remove"))?;
+            if let Err(error) = remove_one(&self.env, &self.directory, offset) {
+                // Still there, and known.
+                writer.note_snapshot(offset);
+                outcome = Err(error);
+            }
         }
-        Ok(())
+        outcome
     }
 }
 
 impl Writer {
-    /// There is a snapshot at `offset` now.
+    /// There is a snapshot at `offset` now, or may be.
     pub(super) fn note_snapshot(&mut self, offset: Offset) {
         if let Err(at) = self.snapshots.binary_search(&offset) {
             self.snapshots.insert(at, offset);
@@ -238,7 +245,7 @@ pub(super) fn load(
             break;
         }
         tracing::info!(path = %path.display(), "the producer snapshot is not whole");
-        env.device.remove_file(&path).map_err(io_error(&path, "remove"))?;
+        remove_one(env, directory, offset)?;
         snapshots.pop();
     }
     if from < end {
@@ -274,10 +281,18 @@ pub(super) fn remove(
         return Ok(());
     }
     for offset in snapshots {
-        let path = path_of(directory, *offset);
-        env.device.remove_file(&path).map_err(io_error(&path, "remove"))?;
+        remove_one(env, directory, *offset)?;
     }
     env.device.sync_dir(directory).map_err(io_error(directory, "sync"))
+}
+
+/// Removes a snapshot, if it is there: it may be known without.
+fn remove_one(env: &LogEnvironment, directory: &Path, offset: Offset) -> Result<(), OpenError> {
+    let path = path_of(directory, offset);
+    match env.device.remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error(&path, "remove")(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Notes every batch of a range of offsets.

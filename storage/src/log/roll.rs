@@ -35,7 +35,9 @@ impl<'a> RollRules<'a> {
         }
     }
 
-    /// Whether `batch` must go into a new segment.
+    /// Whether `batch` must go into a new segment. Not if the segment holds only entries without offsets:
+    /// the next one would have the same name. Of such entries, mostly one for each election, tens of
+    /// millions fit.
     pub(super) fn is_due(&self, batch: &PendingBatch) -> bool {
         self.bytes > 0
             && self.segment.base_offset() < batch.chunk.base_offset

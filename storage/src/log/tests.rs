@@ -29,6 +29,7 @@ use crate::tail_cache::TailCache;
 mod crash;
 mod entries;
 mod entries_crash;
+mod producers;
 
 const NOW: Timestamp = Timestamp::new(1_700_000_000_000);
 

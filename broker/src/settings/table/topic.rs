@@ -43,16 +43,16 @@ pub(super) const TOPIC: &[Setting] = &[
         .doc("How long a compacted topic keeps the markers of deleted keys."),
     string("durability").default("durable").one_of(&["durable", "relaxed"]).cluster_wide().honoured()
         .synonyms(&[same("log.durability")])
-        .doc("When a produce is acknowledged: 'durable' after the data is synced to disk, 'relaxed' after it is in the page cache, which survives a killed process but not a power loss. Not a setting of Kafka."),
+        .doc("When a produce is acknowledged: 'durable' after the data is synced to disk, 'relaxed' after it is in the page cache, which survives a killed process but not a power loss. A partition with more than one replica is always durable. Not a setting of Kafka."),
     long("file.delete.delay.ms").default("60000").at_least(0).cluster_wide().honoured()
         .synonyms(&[same("log.segment.delete.delay.ms")])
         .doc("How long the files of a deleted segment stay on disk after they left the log."),
     long("flush.messages").default("9223372036854775807").at_least(1).cluster_wide().honoured()
         .synonyms(&[same("log.flush.interval.messages")])
-        .doc("With durability=relaxed, sync to disk at the latest after this many records."),
+        .doc("With durability=relaxed and one replica, sync to disk at the latest after this many records."),
     long("flush.ms").default("9223372036854775807").at_least(0).cluster_wide().honoured()
         .synonyms(FLUSH)
-        .doc("With durability=relaxed, sync to disk at the latest after this long."),
+        .doc("With durability=relaxed and one replica, sync to disk at the latest after this long."),
     list("follower.replication.throttled.replicas").default("").rule(Rule::Replicas).cluster_wide()
         .doc("Followers whose replication is slowed down, as partition:broker pairs, or * for all."),
     int("index.interval.bytes").default("4096").at_least(0).cluster_wide().honoured()

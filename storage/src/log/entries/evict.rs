@@ -127,16 +127,15 @@ impl Log {
     /// # Errors
     /// [`ReadError::EntryOutOfRange`], [`ReadError::Failed`] or [`ReadError::Closed`].
     pub fn eviction_state(&self, at: LogIndex) -> Result<EvictionState, ReadError> {
+        // No file and no snapshot goes until this is done.
         let writer = self.writer.lock();
-        let (bounds, written_end, has_leaving) = {
+        let (bounds, written_end, segments) = {
             let state = self.state.lock();
             state.check_open()?;
             let entries = state.entries();
-            (entries.bounds, entries.written_end, !entries.leaving.is_empty())
+            // What was purged tells of producers until a snapshot is sure to.
+            (entries.bounds, entries.written_end, state.all_segments())
         };
-        let snapshots = writer.snapshots.clone();
-        // Segments that are about to go stay until this is done.
-        let _writer = has_leaving.then_some(writer);
         let is_purged = bounds.purged.is_some_and(|purged| purged.index == at);
         if !is_purged && (at < bounds.first() || at >= written_end) {
             let (first, end) = (bounds.first(), written_end);
@@ -144,9 +143,8 @@ impl Log {
         }
         let leader_epoch = self.epoch_of(at)?;
         let next_offset = self.offset_after(at)?;
-        let segments = self.state.lock().segments.clone();
         let producers =
-            producers::at(&self.env, &self.directory, &segments, &snapshots, next_offset)
+            producers::at(&self.env, &self.directory, &segments, &writer.snapshots, next_offset)
                 .map_err(|error| self.read_error(error))?;
         Ok(EvictionState { at: EntryId { index: at, leader_epoch }, next_offset, producers })
     }

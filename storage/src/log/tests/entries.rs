@@ -285,17 +285,11 @@ pub(super) fn wait_until_finished(log: &Log, told: &Receiver<Result<Offset, LogF
 }
 
 fn random_config(rng: &mut StdRng) -> LogConfig {
-    let sync = if rng.random() {
-        SyncPolicy::EveryCommit
-    } else {
-        SyncPolicy::Relaxed { flush_records: Some(7), flush_interval: None }
-    };
     LogConfig {
         segment_bytes_max: rng.random_range(10_000..30_000),
         index_interval_bytes: rng.random_range(64..2_000),
         retention: None,
         file_delete_delay: Duration::ZERO,
-        sync,
         ..LogConfig::default()
     }
 }
@@ -421,6 +415,23 @@ fn the_listener_hears_of_entries_that_take_no_offset() {
         assert_eq!(log.entry_bounds().finished_end, index(number));
     }
     assert_eq!(log.pointers().log_end_offset, Offset::ZERO);
+    log.close().unwrap();
+}
+
+#[test]
+fn entries_are_finished_when_they_are_synced_whatever_is_asked_for() {
+    let room = Room::new();
+    let sync = SyncPolicy::Relaxed { flush_records: None, flush_interval: None };
+    let relaxed = LogConfig { sync, ..LogConfig::default() };
+    let kind = LogKind::Replicated;
+    let log = room.open_kind(kind, relaxed.clone(), None, StopKind::Clean).unwrap();
+    let told = listen(&log);
+    for number in 0..2 {
+        log.append_entries(vec![entry(number, number, 1)], false, NOW).unwrap();
+        wait_until_finished(&log, &told);
+        assert_eq!(log.pointers().recovery_point, Offset::new(number + 1));
+        log.set_config(relaxed.clone());
+    }
     log.close().unwrap();
 }
 
