@@ -61,6 +61,21 @@ group-kills count="100":
     cargo build --release --locked --bin millpond
     MILLPOND_TEST_KILLS={{count}} cargo test --release -p millpond-tests --test it -- group_crash:: --nocapture
 
+# Strike three nodes under load of three client families: kills, freezes, stops, networks cut and slow.
+cluster-faults count="200":
+    cargo build --release --locked --bin millpond
+    MILLPOND_TEST_FAULTS={{count}} cargo test --release -p millpond-tests --test it -- cluster_crash:: --nocapture
+
+# How long a producer stands still when a leader is killed, stopped or frozen; Kafka with three nodes beside it.
+failover *arguments:
+    cargo build --release --locked --workspace --bins
+    target/release/failover "$@"
+
+# What replication costs: loads on three nodes of Kafka and of Millpond, many idle partitions, a restart.
+replicated *arguments:
+    cargo build --release --locked --workspace --bins
+    target/release/replicated "$@"
+
 # Hostile requests and batches for this many seconds each; a failed run prints the seed that repeats it.
 fuzz seconds="60":
     MILLPOND_FUZZ_SECONDS={{seconds}} cargo test --release --locked -p millpond-protocol --test hostile -- --nocapture
