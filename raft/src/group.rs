@@ -41,6 +41,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::fitness::Fitness;
 use crate::peers::{Health, Peers};
 use crate::replica::{
     DeleteRecordsError, Leadership, ProduceError, Produced, Replica, ReplicaListener,
@@ -89,6 +90,8 @@ pub(crate) struct Group {
     fence: Mutex<Option<Fence>>,
     /// Which brokers are there, as the detector says.
     health: watch::Receiver<Arc<BTreeMap<BrokerId, Health>>>,
+    /// How the disks of brokers stand.
+    fitness: watch::Receiver<Arc<BTreeMap<BrokerId, Fitness>>>,
     is_taken_over: AtomicBool,
     is_ticking: AtomicBool,
     closing: AtomicBool,
@@ -128,7 +131,7 @@ impl Group {
     ) -> io::Result<Arc<Self>> {
         // What Raft finds at its start it takes for durable.
         state.barrier().await?;
-        let health = peers.health();
+        let (health, fitness) = (peers.health(), peers.fitness());
         let network = Network { peers, group: state.id };
         let (store, machine) = (LogStore(Arc::clone(&state)), StateMachine(Arc::clone(&state)));
         let building = Box::pin(Raft::build(state.me, config()?, network, store, machine));
@@ -139,6 +142,7 @@ impl Group {
             voters,
             fence: Mutex::new(None),
             health,
+            fitness,
             is_taken_over: AtomicBool::new(false),
             is_ticking: AtomicBool::new(true),
             closing: AtomicBool::new(false),
@@ -275,6 +279,42 @@ impl Group {
         drop(self.raft.trigger().transfer_leader(to).await);
     }
 
+    /// The replicas that follow this one closely, itself among them, if it leads as far as it knows.
+    pub(crate) fn reached(&self) -> Vec<BrokerId> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let reach = self.committed_index().saturating_sub(IN_SYNC_LAG_MAX);
+        let mut brokers = vec![self.state.me.broker_id];
+        let Some(matching) = &metrics.replication else { return brokers };
+        let health = self.health.borrow();
+        for (replica, matched) in matching.iter().filter(|(replica, _)| **replica != self.state.me)
+        {
+            let has_all = matched.is_some_and(|id| id.index() >= reach);
+            let is_there = !matches!(health.get(&replica.broker_id), None | Some(Health::Down));
+            // What it has now it has; of what comes nothing reaches its disk.
+            let has_disk =
+                !matches!(self.fitness_of(replica.broker_id), Fitness::Hanging | Fitness::Failed);
+            if has_all && is_there && has_disk {
+                brokers.push(replica.broker_id);
+            }
+        }
+        brokers
+    }
+
+    fn fitness_of(&self, broker: BrokerId) -> Fitness {
+        self.fitness.borrow().get(&broker).copied().unwrap_or_default()
+    }
+
+    /// Whether this broker may lead while others could.
+    pub(crate) fn is_fit(&self) -> bool {
+        self.fitness_of(self.state.me.broker_id).is_fit()
+    }
+
+    /// Takes no more produces in this term, and offers the leadership to the others until one takes it.
+    pub(crate) async fn give_up_leadership(self: &Arc<Self>) {
+        proposer::give_up(self).await;
+    }
+
     /// Stops the replica. Its log has no listener and no writer when this returns.
     pub(crate) async fn close(self: &Arc<Self>) {
         self.closing.store(true, Ordering::Release);
@@ -405,24 +445,7 @@ impl Replica for Arc<Group> {
     }
 
     fn in_sync(&self) -> Vec<BrokerId> {
-        if !self.leadership().is_local {
-            return Vec::new();
-        }
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let reach = self.committed_index().saturating_sub(IN_SYNC_LAG_MAX);
-        let mut brokers = vec![self.state.me.broker_id];
-        let Some(matching) = &metrics.replication else { return brokers };
-        let health = self.health.borrow();
-        for (replica, matched) in matching.iter().filter(|(replica, _)| **replica != self.state.me)
-        {
-            let has_all = matched.is_some_and(|id| id.index() >= reach);
-            let is_there = !matches!(health.get(&replica.broker_id), None | Some(Health::Down));
-            if has_all && is_there {
-                brokers.push(replica.broker_id);
-            }
-        }
-        brokers
+        if self.leadership().is_local { self.reached() } else { Vec::new() }
     }
 
     fn log(&self) -> &Arc<Log> {

@@ -8,6 +8,7 @@
 mod leaderships;
 mod parking;
 mod takeover;
+mod unfit;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +27,7 @@ use storage::log::Log;
 
 pub use crate::group::Clock;
 use crate::group::{Group, GroupParts, decode_request};
+use crate::metrics;
 use crate::peers::{Caller, Health, Message, Peers, Service, ServiceId};
 use crate::replica::{Replica, SeamFuture};
 pub use crate::types::{GroupId, ReplicaId};
@@ -100,6 +102,9 @@ pub enum TransferError {
     /// That broker has no replica of it.
     #[error("broker {1} has no replica of {0}")]
     NotAVoter(GroupId, BrokerId),
+    /// Its disk is not fit for it.
+    #[error("the disk of broker {1} is unfit, so that it does not lead {0}")]
+    Unfit(GroupId, BrokerId),
     /// It did not take the leadership in time.
     #[error("broker {1} did not take over {0} in time")]
     TimedOut(GroupId, BrokerId),
@@ -163,6 +168,7 @@ impl Groups {
         tokio::spawn(note_progress(Arc::downgrade(&inner)));
         tokio::spawn(parking::run(Arc::downgrade(&inner)));
         tokio::spawn(greet_returners(Arc::downgrade(&inner)));
+        tokio::spawn(unfit::run(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
 
@@ -263,6 +269,9 @@ impl Groups {
         }
         let voter = group.voters().iter().copied().find(|voter| voter.broker_id == to);
         let voter = voter.ok_or(TransferError::NotAVoter(id, to))?;
+        if !self.inner.peers.is_fit(to) {
+            return Err(TransferError::Unfit(id, to));
+        }
         let mut leadership = group.watch_leadership();
         if leadership.borrow().leader == Some(to) {
             return Ok(());
@@ -370,6 +379,8 @@ async fn campaign(group: Arc<Group>) {
     let me = group.me();
     let place = group.voters().iter().position(|voter| *voter == me).unwrap_or_default();
     let place = if group.led_last() { 0 } else { place };
+    // Whoever is fit comes first.
+    let place = if group.is_fit() { place } else { place + group.voters().len() };
     let stagger = CAMPAIGN_STAGGER * u32::try_from(place).unwrap_or(u32::MAX);
     let mut leadership = group.watch_leadership();
     let is_led = |leadership: &crate::replica::Leadership| leadership.leader.is_some();
@@ -396,6 +407,9 @@ async fn watch(inner: Weak<Inner>, group: Arc<Group>) {
     tokio::pin!(ended);
     let cause = loop {
         let now = *leadership.borrow_and_update();
+        if now.leader.is_some() && leader_before.is_some() && now.leader != leader_before {
+            metrics::leadership_changed();
+        }
         leader_before = now.leader.or(leader_before);
         let Some(inner) = inner.upgrade() else { return };
         inner.changes.note(group.id(), now);
