@@ -104,9 +104,9 @@ impl Judge {
     }
 }
 
-/// Looks at a disk now and then and tells peers how it stands. Runs until it is dropped, which is
+/// Looks at a disk now and then and tells peers, if there are any, how it stands. Runs until it is dropped, which is
 /// safe at every await.
-pub async fn watch(look: impl Fn() -> DiskState + Send, peers: Peers) {
+pub async fn watch(look: impl Fn() -> DiskState + Send, peers: Option<Peers>) {
     let mut judge = Judge::default();
     let mut told = Fitness::Fit;
     loop {
@@ -114,7 +114,9 @@ pub async fn watch(look: impl Fn() -> DiskState + Send, peers: Peers) {
         let fitness = judge.judge(&state, Instant::now());
         if fitness != told {
             say(fitness, &state);
-            peers.set_fitness(fitness);
+            if let Some(peers) = &peers {
+                peers.set_fitness(fitness);
+            }
             told = fitness;
         }
         tokio::time::sleep(LOOK_EVERY).await;
