@@ -7,6 +7,7 @@
 
 mod leaderships;
 mod parking;
+mod returners;
 mod takeover;
 mod unfit;
 
@@ -28,7 +29,7 @@ use storage::log::Log;
 pub use crate::group::Clock;
 use crate::group::{Group, GroupParts, decode_request};
 use crate::metrics;
-use crate::peers::{Caller, Health, Message, Peers, Service, ServiceId};
+use crate::peers::{Caller, Message, Peers, Service, ServiceId};
 use crate::replica::{Replica, SeamFuture};
 pub use crate::types::{GroupId, ReplicaId};
 use crate::votes::Votes;
@@ -167,7 +168,7 @@ impl Groups {
         inner.peers.serve(ServiceId::TAKEOVER, service(Answer::Takeover));
         tokio::spawn(note_progress(Arc::downgrade(&inner)));
         tokio::spawn(parking::run(Arc::downgrade(&inner)));
-        tokio::spawn(greet_returners(Arc::downgrade(&inner)));
+        tokio::spawn(returners::greet(Arc::downgrade(&inner)));
         tokio::spawn(unfit::run(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
@@ -442,28 +443,6 @@ async fn note_progress(inner: Weak<Inner>) {
         let progress: Vec<_> = progress.collect();
         if !progress.is_empty() && inner.votes.save_progress(progress).await.is_err() {
             // Said by the votes themselves; they are finished.
-            return;
-        }
-    }
-}
-
-/// Lets leaders call a broker at once that is there again: they wait for seconds between tries.
-async fn greet_returners(inner: Weak<Inner>) {
-    let Some(mut health) = inner.upgrade().map(|inner| inner.peers.health()) else { return };
-    let mut before = BTreeMap::new();
-    loop {
-        let now = Arc::clone(&health.borrow_and_update());
-        let Some(inner) = inner.upgrade() else { return };
-        for (broker, state) in &*now {
-            let is_new = before.insert(*broker, *state) != Some(*state);
-            if is_new && *state == Health::Up {
-                for group in inner.open_groups() {
-                    group.call_again(*broker).await;
-                }
-            }
-        }
-        drop(inner);
-        if health.changed().await.is_err() {
             return;
         }
     }

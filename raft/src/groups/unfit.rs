@@ -45,6 +45,9 @@ pub(super) async fn run(inner: Weak<Inner>) {
                 group.give_up_leadership().await;
             }
         }
+        if inner.votes.has_failed() && inner.peers.fitness_of(me).is_fit() {
+            inner.peers.set_fitness(Fitness::Failed);
+        }
         let fitness = inner.peers.fitness_of(me);
         if !matches!(fitness, Fitness::Fit | Fitness::Recovering) {
             join_all(led.into_iter().map(|group| give_away(&inner, group, fitness))).await;
