@@ -8,6 +8,7 @@
 //! while the core ends breaks later calls.
 
 pub(crate) mod codec;
+mod fitness;
 mod founding;
 mod log_store;
 mod network;
@@ -42,6 +43,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::fitness::Fitness;
 use crate::peers::{Health, Peers};
 use crate::replica::{
     DeleteRecordsError, Leadership, ProduceError, Produced, Replica, ReplicaListener,
@@ -90,6 +92,8 @@ pub(crate) struct Group {
     fence: Mutex<Option<Fence>>,
     /// Which brokers are there, as the detector says.
     health: watch::Receiver<Arc<BTreeMap<BrokerId, Health>>>,
+    /// How the disks of brokers stand.
+    fitness: watch::Receiver<Arc<BTreeMap<BrokerId, Fitness>>>,
     is_taken_over: AtomicBool,
     is_ticking: AtomicBool,
     closing: AtomicBool,
@@ -129,7 +133,7 @@ impl Group {
     ) -> io::Result<Arc<Self>> {
         // What Raft finds at its start it takes for durable.
         state.barrier().await?;
-        let health = peers.health();
+        let (health, fitness) = (peers.health(), peers.fitness());
         let network = Network { peers, group: state.id };
         let (store, machine) = (LogStore(Arc::clone(&state)), StateMachine(Arc::clone(&state)));
         let building = Box::pin(Raft::build(state.me, config()?, network, store, machine));
@@ -140,6 +144,7 @@ impl Group {
             voters,
             fence: Mutex::new(None),
             health,
+            fitness,
             is_taken_over: AtomicBool::new(false),
             is_ticking: AtomicBool::new(true),
             closing: AtomicBool::new(false),
@@ -267,15 +272,6 @@ impl Group {
     /// Whether nobody has ever been heard of as its leader, as in a group that was just made.
     pub(crate) fn was_never_led(&self) -> bool {
         self.state.vote.lock().is_none_or(|vote| !vote.committed)
-    }
-
-    /// Whether a follower lacks so little that it may be asked to lead: until it has all, nobody leads.
-    pub(crate) fn has_caught_up(&self, follower: ReplicaId) -> bool {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let matched = metrics.replication.as_ref().and_then(|all| all.get(&follower).copied());
-        let last = metrics.last_log_index.unwrap_or_default();
-        matched.flatten().is_some_and(|id| id.index() + HAND_OVER_LAG_MAX >= last)
     }
 
     /// Asks Raft to make another voter the leader, and to take no records until it is. Does not wait.
@@ -413,24 +409,7 @@ impl Replica for Arc<Group> {
     }
 
     fn in_sync(&self) -> Vec<BrokerId> {
-        if !self.leadership().is_local {
-            return Vec::new();
-        }
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let reach = self.committed_index().saturating_sub(IN_SYNC_LAG_MAX);
-        let mut brokers = vec![self.state.me.broker_id];
-        let Some(matching) = &metrics.replication else { return brokers };
-        let health = self.health.borrow();
-        for (replica, matched) in matching.iter().filter(|(replica, _)| **replica != self.state.me)
-        {
-            let has_all = matched.is_some_and(|id| id.index() >= reach);
-            let is_there = !matches!(health.get(&replica.broker_id), None | Some(Health::Down));
-            if has_all && is_there {
-                brokers.push(replica.broker_id);
-            }
-        }
-        brokers
+        if self.leadership().is_local { self.reached() } else { Vec::new() }
     }
 
     fn log(&self) -> &Arc<Log> {

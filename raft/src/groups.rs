@@ -7,7 +7,9 @@
 
 mod leaderships;
 mod parking;
+mod returners;
 mod takeover;
+mod unfit;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,7 +29,8 @@ use tokio::sync::Notify;
 
 pub use crate::group::Clock;
 use crate::group::{Group, GroupParts, decode_request};
-use crate::peers::{Caller, Health, Message, Peers, Service, ServiceId};
+use crate::metrics;
+use crate::peers::{Caller, Message, Peers, Service, ServiceId};
 use crate::replica::{Replica, SeamFuture};
 pub use crate::types::{GroupId, ReplicaId};
 use crate::votes::Votes;
@@ -107,6 +110,9 @@ pub enum TransferError {
     /// That broker has no replica of it.
     #[error("broker {1} has no replica of {0}")]
     NotAVoter(GroupId, BrokerId),
+    /// Its disk is not fit for it.
+    #[error("the disk of broker {1} is unfit, so that it does not lead {0}")]
+    Unfit(GroupId, BrokerId),
     /// It did not take the leadership in time.
     #[error("broker {1} did not take over {0} in time")]
     TimedOut(GroupId, BrokerId),
@@ -179,7 +185,8 @@ impl Groups {
         tokio::spawn(note_progress(Arc::downgrade(&inner)));
         tokio::spawn(parking::run(Arc::downgrade(&inner)));
         tokio::spawn(announce(Arc::downgrade(&inner)));
-        tokio::spawn(greet_returners(Arc::downgrade(&inner)));
+        tokio::spawn(returners::greet(Arc::downgrade(&inner)));
+        tokio::spawn(unfit::run(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
 
@@ -284,6 +291,9 @@ impl Groups {
         }
         let voter = group.voters().iter().copied().find(|voter| voter.broker_id == to);
         let voter = voter.ok_or(TransferError::NotAVoter(id, to))?;
+        if !self.inner.peers.is_fit(to) {
+            return Err(TransferError::Unfit(id, to));
+        }
         let mut leadership = group.watch_leadership();
         if leadership.borrow().leader == Some(to) {
             return Ok(());
@@ -398,6 +408,10 @@ async fn campaign(group: Arc<Group>) {
         (true, false) => LEADER_SPEAKS_WITHIN,
         (false, _) => CAMPAIGN_STAGGER * u32::try_from(place).unwrap_or(u32::MAX),
     };
+    if !group.is_fit() {
+        // Whoever is fit comes first.
+        wait += CAMPAIGN_STAGGER * u32::try_from(group.voters().len()).unwrap_or(u32::MAX);
+    }
     let mut leadership = group.watch_leadership();
     let is_led = |leadership: &crate::replica::Leadership| leadership.leader.is_some();
     let mut next_wait = CAMPAIGN_EVERY_MIN;
@@ -438,6 +452,9 @@ async fn watch(inner: Weak<Inner>, group: Arc<Group>) {
     tokio::pin!(ended);
     let cause = loop {
         let now = *leadership.borrow_and_update();
+        if now.leader.is_some() && leader_before.is_some() && now.leader != leader_before {
+            metrics::leadership_changed();
+        }
         leader_before = now.leader.or(leader_before);
         let Some(inner) = inner.upgrade() else { return };
         inner.changes.note(group.id(), now);
@@ -470,28 +487,6 @@ async fn note_progress(inner: Weak<Inner>) {
         let progress: Vec<_> = progress.collect();
         if !progress.is_empty() && inner.votes.save_progress(progress).await.is_err() {
             // Said by the votes themselves; they are finished.
-            return;
-        }
-    }
-}
-
-/// Lets leaders call a broker at once that is there again: they wait for seconds between tries.
-async fn greet_returners(inner: Weak<Inner>) {
-    let Some(mut health) = inner.upgrade().map(|inner| inner.peers.health()) else { return };
-    let mut before = BTreeMap::new();
-    loop {
-        let now = Arc::clone(&health.borrow_and_update());
-        let Some(inner) = inner.upgrade() else { return };
-        for (broker, state) in &*now {
-            let is_new = before.insert(*broker, *state) != Some(*state);
-            if is_new && *state == Health::Up {
-                for group in inner.open_groups() {
-                    group.call_again(*broker).await;
-                }
-            }
-        }
-        drop(inner);
-        if health.changed().await.is_err() {
             return;
         }
     }

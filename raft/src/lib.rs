@@ -3,6 +3,7 @@
 //! The only crate that names openraft. It knows bytes, not topics, groups or wire messages.
 
 pub mod direct;
+pub mod fitness;
 mod frames;
 mod group;
 pub mod groups;

@@ -11,10 +11,23 @@ pub const METADATA_SNAPSHOTS: &str = "millpond_metadata_snapshots_total";
 /// Size of the newest snapshot of the metadata. Gauge in bytes, no labels.
 pub const METADATA_SNAPSHOT_BYTES: &str = "millpond_metadata_snapshot_bytes";
 
+/// Groups that got another leader because theirs was gone. Counter, no labels.
+pub const TAKEOVERS: &str = "millpond_takeovers_total";
+/// Times that a group of this node got another leader. Counter, no labels.
+pub const LEADERSHIP_CHANGES: &str = "millpond_leadership_changes_total";
+
 /// Gauges are floating point; beyond 2^53 they lose the last digits, which nobody can see.
 #[expect(clippy::cast_precision_loss, reason = "see above")]
 const fn float(value: u64) -> f64 {
     value as f64
+}
+
+pub(crate) fn taken_over(groups: usize) {
+    counter!(TAKEOVERS).increment(u64::try_from(groups).expect("usize fits in u64"));
+}
+
+pub(crate) fn leadership_changed() {
+    counter!(LEADERSHIP_CHANGES).increment(1);
 }
 
 pub(crate) fn applied(index: u64) {

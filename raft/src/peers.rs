@@ -32,6 +32,7 @@ use protocol::types::BrokerId;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::fitness::Fitness;
 use crate::replica::SeamFuture;
 use crate::types::ReplicaId;
 use frame::Kind;
@@ -382,6 +383,27 @@ impl Peers {
     #[must_use]
     pub fn health(&self) -> watch::Receiver<Arc<BTreeMap<BrokerId, Health>>> {
         self.node.health.subscribe()
+    }
+
+    /// How the disks of this node and of its peers stand; whoever is not among them is fit.
+    #[must_use]
+    pub fn fitness(&self) -> watch::Receiver<Arc<BTreeMap<BrokerId, Fitness>>> {
+        self.node.fitness.subscribe()
+    }
+
+    /// Whether a broker may lead while others could, as far as this node knows.
+    #[must_use]
+    pub fn is_fit(&self, broker: BrokerId) -> bool {
+        self.fitness_of(broker).is_fit()
+    }
+
+    pub(crate) fn fitness_of(&self, broker: BrokerId) -> Fitness {
+        self.node.fitness.borrow().get(&broker).copied().unwrap_or_default()
+    }
+
+    /// Tells peers from now on how the disk of this node stands.
+    pub fn set_fitness(&self, fitness: Fitness) {
+        self.node.set_fitness(self.node.me.broker_id, fitness);
     }
 
     /// Ends all connections and listens no longer. Waits for handlers that run, within a limit.

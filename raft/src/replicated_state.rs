@@ -76,6 +76,8 @@ const ENTRIES_PER_SNAPSHOT: u64 = 10_000;
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 /// A start that has not elected and applied by then never will.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often somebody who waits for its end looks.
+const FAILURE_LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The caller's deterministic state. Called from one task, in log order.
 ///
@@ -149,7 +151,7 @@ struct Inner {
     snapshot_file: Arc<SnapshotFile>,
     leader: watch::Sender<LeaderView>,
     /// The leader, with its term, from whom nothing is taken while it seems to be gone.
-    fence: Mutex<Option<(u64, ReplicaId)>>,
+    fence: Mutex<Option<takeover::Fence>>,
     /// Set when a shutdown begins.
     closing: watch::Sender<bool>,
     /// Why Raft's core ended.
@@ -347,10 +349,23 @@ impl ReplicatedState {
         }
     }
 
+    /// Why the group has stopped for good, once it has; not if it was shut down.
+    pub async fn failed(&self) -> String {
+        loop {
+            let is_closing = *self.inner.closing.borrow();
+            if let Err(cause) = self.inner.health()
+                && !is_closing
+            {
+                return cause;
+            }
+            tokio::time::sleep(FAILURE_LOOK_EVERY).await;
+        }
+    }
+
     /// Stops the group after what is in flight; its files are closed when this returns. A leader
     /// hands over first.
     pub async fn shutdown(&self) {
-        if let Err(error) = membership::hand_over(&self.inner).await {
+        if let Err(error) = membership::hand_over(&self.inner, |_| true).await {
             tracing::debug!(%error, "leadership of the metadata group was not handed over");
         }
         let Inner { raft, journal, snapshot_file, closing, peers, .. } = &*self.inner;

@@ -166,6 +166,11 @@ impl Votes {
         outcome.await.map_err(|_ended| self.ended())?
     }
 
+    /// Whether no vote can be saved any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state.failure.get().is_some()
+    }
+
     fn ended(&self) -> io::Error {
         let failure = self.state.failure.get().map_or("it is closed", String::as_str);
         io::Error::other(format!("the file of the votes takes no writes: {failure}"))

@@ -51,20 +51,16 @@ use self::open_logs::{Claim, OpenLog, OpenLogs};
 use self::run_state::RunState;
 use crate::config::LogConfig;
 use crate::device::os::OsDevice;
+use crate::device::watched::WatchedDevice;
 use crate::device::{Device, DirectoryEntry};
-use crate::disk_syncs::DiskSyncs;
-use crate::environment::{LogEnvironment, ProducerExpiration, StopKind};
+use crate::environment::{LogEnvironment, StopKind};
 use crate::error::OpenError;
-use crate::file_cache::FileCache;
-use crate::flusher::Flusher;
+use crate::fitness::{DiskState, DiskWatch};
+use crate::journal;
 pub use crate::journal::JournalConfig;
-use crate::journal::{self, Journal};
 use crate::log::Log;
 use crate::log::entries::LogKind;
 use crate::log::open::Wanted;
-use crate::page_cache::PageCache;
-use crate::space::SpaceGuard;
-use crate::tail_cache::TailCache;
 
 /// As measured, see the decisions in `ARCHITECTURE.md`: a directory that is hardly written to gets no
 /// file, and commits of fewer logs gain nothing.
@@ -183,6 +179,8 @@ impl DataDir {
         journal: JournalConfig,
         identity: impl FnOnce() -> Identity,
     ) -> Result<Self, OpenError> {
+        let watch = Arc::<DiskWatch>::default();
+        let device = WatchedDevice::new(device, Arc::clone(&watch));
         let is_made = names::create_missing(&*device, path)?;
         identity::recognise(&*device, path)?;
         let lock = DirectoryLock::acquire(&*device, path)?;
@@ -209,7 +207,13 @@ impl DataDir {
 
         let to_recover = states.to_recover(directories);
         let found_is_synced = first_sync::sync_if_many(&*device, path, &to_recover)?;
-        let environment = environment(&device, path, &config, journal, found_is_synced)?;
+        let environment = LogEnvironment::new(
+            (Arc::clone(&device), watch),
+            path,
+            &config,
+            journal,
+            found_is_synced,
+        )?;
         let logs = Arc::new(OpenLogs::new(Arc::clone(&device), states));
         let no_thread =
             |cause| OpenError::Io { path: path.to_owned(), operation: "start a thread", cause };
@@ -397,6 +401,13 @@ impl DataDir {
         self.environment.space.total_bytes()
     }
 
+    /// How the disk does: looks at notes in memory, and is for somebody who looks now and then.
+    #[must_use]
+    pub fn disk_state(&self) -> DiskState {
+        let watch = &self.environment.watch;
+        DiskState { failure: watch.failure(), oldest: watch.oldest(), is_full: self.is_full() }
+    }
+
     /// Whether appends are refused for lack of space.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -448,38 +459,6 @@ impl Drop for DataDir {
             drop(running);
         }
     }
-}
-
-/// What the logs share.
-fn environment(
-    device: &Arc<dyn Device>,
-    path: &Path,
-    config: &DataDirConfig,
-    journal: JournalConfig,
-    found_is_synced: bool,
-) -> Result<LogEnvironment, OpenError> {
-    let space = SpaceGuard::new(Arc::clone(device), path.to_owned(), config.free_bytes_min);
-    let space = space.map_err(|cause| OpenError::Io {
-        path: path.to_owned(),
-        operation: "ask for the free space",
-        cause,
-    })?;
-    let disk_syncs = DiskSyncs::new(Arc::clone(device), path.to_owned());
-    let journal = Journal::new(Arc::clone(device), Arc::clone(&disk_syncs), journal);
-    let page_cache = Arc::new(PageCache::new(config.page_cache_bytes_max));
-    let pending_bytes_max = config.pending_bytes_max;
-    Ok(LogEnvironment {
-        device: Arc::clone(device),
-        files: Arc::new(FileCache::new(Arc::clone(device), config.open_files_max)),
-        mapped_indexes: Arc::default(),
-        space: Arc::new(space),
-        flusher: Flusher::start(&disk_syncs, &page_cache, journal, pending_bytes_max),
-        disk_syncs,
-        tail_cache: Arc::new(TailCache::new(config.tail_cache_bytes_max)),
-        page_cache,
-        producer_expiration: ProducerExpiration::new(config.producer_expiration),
-        found_is_synced,
-    })
 }
 
 fn list(device: &dyn Device, path: &Path) -> Result<Vec<DirectoryEntry>, OpenError> {

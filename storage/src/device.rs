@@ -8,6 +8,7 @@
 
 pub mod faulty;
 pub mod os;
+pub(crate) mod watched;
 
 use std::fmt;
 use std::fs::File;

@@ -1,15 +1,20 @@
 //! What a log needs from its surroundings, and what the data directory remembers of it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use protocol::types::Offset;
 
+use crate::data_dir::DataDirConfig;
 use crate::device::Device;
 use crate::disk_syncs::DiskSyncs;
+use crate::error::OpenError;
 use crate::file_cache::FileCache;
+use crate::fitness::DiskWatch;
 use crate::flusher::Flusher;
+use crate::journal::{Journal, JournalConfig};
 use crate::mapped_indexes::MappedIndexes;
 use crate::page_cache::PageCache;
 use crate::space::SpaceGuard;
@@ -20,6 +25,8 @@ use crate::tail_cache::TailCache;
 pub(crate) struct LogEnvironment {
     /// The disk.
     pub(crate) device: Arc<dyn Device>,
+    /// What is noted of the disk.
+    pub(crate) watch: Arc<DiskWatch>,
     /// Open files of all logs.
     pub(crate) files: Arc<FileCache>,
     /// The mapped ones among their indexes.
@@ -38,6 +45,41 @@ pub(crate) struct LogEnvironment {
     pub(crate) producer_expiration: ProducerExpiration,
     /// Whether all that was on the disk when the directory was opened is durable.
     pub(crate) found_is_synced: bool,
+}
+
+impl LogEnvironment {
+    /// What the logs below `path` share. Starts the flusher.
+    pub(crate) fn new(
+        (device, watch): (Arc<dyn Device>, Arc<DiskWatch>),
+        path: &Path,
+        config: &DataDirConfig,
+        journal: JournalConfig,
+        found_is_synced: bool,
+    ) -> Result<Self, OpenError> {
+        let space = SpaceGuard::new(Arc::clone(&device), path.to_owned(), config.free_bytes_min);
+        let space = space.map_err(|cause| OpenError::Io {
+            path: path.to_owned(),
+            operation: "ask for the free space",
+            cause,
+        })?;
+        let disk_syncs = DiskSyncs::new(Arc::clone(&device), path.to_owned());
+        let journal = Journal::new(Arc::clone(&device), Arc::clone(&disk_syncs), journal);
+        let page_cache = Arc::new(PageCache::new(config.page_cache_bytes_max));
+        let pending_bytes_max = config.pending_bytes_max;
+        Ok(Self {
+            files: Arc::new(FileCache::new(Arc::clone(&device), config.open_files_max)),
+            device,
+            watch,
+            mapped_indexes: Arc::default(),
+            space: Arc::new(space),
+            flusher: Flusher::start(&disk_syncs, &page_cache, journal, pending_bytes_max),
+            disk_syncs,
+            tail_cache: Arc::new(TailCache::new(config.tail_cache_bytes_max)),
+            page_cache,
+            producer_expiration: ProducerExpiration::new(config.producer_expiration),
+            found_is_synced,
+        })
+    }
 }
 
 /// How long a producer may be silent before it is forgotten. One for all logs, which take a change

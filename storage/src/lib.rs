@@ -19,6 +19,7 @@ mod entry_index;
 pub mod environment;
 pub mod error;
 mod file_cache;
+pub mod fitness;
 mod flusher;
 mod journal;
 mod leader_epochs;

@@ -277,6 +277,7 @@ impl Log {
         }
         writer.take_unsynced();
         tracing::error!(log = %self.name, %failure, "the log is offline");
+        self.env.watch.note_failure(|| format!("{}: {failure}", self.name));
         metrics::counter!(crate::metrics::LOGS_FAILED.name).increment(1);
         if let Some(listener) = slot.as_ref() {
             listener.failed(&failure);

@@ -51,6 +51,11 @@ impl RaftLogStorage<PartitionRaft> for LogStore {
         if !is_mine || !vote.committed {
             // First of all, so that nothing more is staged behind what another leader may cut off.
             state.tenure.end(&state.log);
+            // And told at once: what follows waits for the disk, which may hang.
+            let now = state.teller.leadership();
+            if now.is_local {
+                state.teller.follows(None, now.leader_epoch);
+            }
         }
         state.barrier().await?;
         let before = *state.vote.lock();

@@ -101,7 +101,7 @@ fn answer(group: &Arc<Group>) -> Answer<Outcome> {
 
 /// Ends a tenure that Raft does not serve. The leadership is still this replica's, and only a new
 /// term may take produces again: it is offered to the others until one takes it.
-async fn give_up(group: &Arc<Group>) {
+pub(super) async fn give_up(group: &Arc<Group>) {
     let state = &group.state;
     let leadership = state.teller.leadership();
     if !state.tenure.give_up(&state.log) {

@@ -30,9 +30,11 @@ use protocol::types::BrokerId;
 use tokio::time::Instant;
 
 use super::Inner;
+use crate::fitness::Fitness;
 use crate::group::Group;
 use crate::group::codec::{get_group, put_group};
 use crate::group::types::LogId;
+use crate::metrics;
 use crate::peers::{Lane, Message, ServiceId};
 use crate::replicated_state::codec::{CodecError, get_optional_log_id, put_optional_log_id};
 use crate::types::GroupId;
@@ -64,6 +66,10 @@ struct Standing {
 
 /// Elects leaders for those of `groups` that `gone` led, as far as this node knows.
 pub(super) async fn take_over(inner: Arc<Inner>, gone: BrokerId, groups: Vec<Arc<Group>>) {
+    if inner.peers.fitness_of(inner.me.broker_id) == Fitness::Hanging {
+        // It could not vote.
+        return;
+    }
     let led = groups.into_iter().filter(|group| is_bereft(group, gone) && group.begin_takeover());
     let led: Vec<_> = led.collect();
     let chunks = led.chunks(GROUPS_AT_ONCE_MAX).map(<[_]>::to_vec);
@@ -80,10 +86,11 @@ fn is_bereft(group: &Group, gone: BrokerId) -> bool {
 }
 
 async fn drive(inner: &Arc<Inner>, gone: BrokerId, mut groups: Vec<Arc<Group>>) {
-    let begun = Instant::now();
+    let (begun, bereft) = (Instant::now(), groups.len());
     for round in 0..ROUNDS_MAX {
         groups.retain(|group| is_bereft(group, gone) && !group.is_closing());
         if groups.is_empty() {
+            metrics::taken_over(bereft);
             tracing::debug!(%gone, round, elapsed = ?begun.elapsed(), "took over");
             return;
         }
@@ -142,8 +149,11 @@ fn best_of(inner: &Inner, group: &Group, standings: &Standings) -> Option<(Broke
         tracing::debug!(group = %group.id(), me = %inner.me, "too few survivors");
         return None;
     }
-    // Of equals the one that every survivor chooses.
-    let best = known.into_iter().max_by_key(|(broker, one)| (one.last, Reverse(*broker)));
+    // Of equals one that is fit, and of these the one that every survivor chooses.
+    let is_fit = |broker: BrokerId| inner.peers.is_fit(broker);
+    let rank =
+        |(broker, one): &(BrokerId, &Standing)| (one.last, is_fit(*broker), Reverse(*broker));
+    let best = known.into_iter().max_by_key(rank);
     best.map(|(broker, one)| (broker, one.drives))
 }
 
@@ -231,8 +241,9 @@ pub(super) async fn answer(inner: Arc<Inner>, mut request: Bytes) -> Result<Mess
         LIFT => {
             let (gone, ids) = get_lift(&mut request).map_err(failed)?;
             let until = Instant::now() + FENCE;
+            let hangs = inner.peers.fitness_of(inner.me.broker_id) == Fitness::Hanging;
             let standings = join_all(ids.iter().map(async |id| {
-                let group = inner.group(*id)?;
+                let group = inner.group(*id).filter(|_| !hangs)?;
                 let last = group.lift_lease(gone, until).await;
                 Some(Standing { last, drives: group.is_taken_over() })
             }));

@@ -13,12 +13,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::connection::Connection;
 use super::frame::Kind;
 use super::link::NoConnection;
-use super::{Health, Node, Peer, ServiceId};
+use super::{CallError, Health, Node, Peer, ServiceId};
+use crate::fitness::Fitness;
 
 /// Time between two pings.
 const PING_EVERY: Duration = Duration::from_millis(200);
@@ -119,10 +121,23 @@ impl<'a> Detector<'a> {
     async fn pong(&mut self, connection: &Connection) -> bool {
         let mut pinging = Box::pin(connection.call(Kind::Ping, ServiceId(0), Vec::new()));
         match self.within(SUSPECTED_AFTER, &mut pinging).await {
-            Some(outcome) => return outcome.is_ok(),
+            Some(outcome) => return self.take_pong(outcome),
             None => self.suspect("it is silent"),
         }
-        self.within(DOWN_AFTER, pinging).await.is_some_and(|outcome| outcome.is_ok())
+        let ponged = self.within(DOWN_AFTER, pinging).await;
+        ponged.is_some_and(|outcome| self.take_pong(outcome))
+    }
+
+    /// The answer says how the peer's disk stands; an empty one that nothing is known of it.
+    fn take_pong(&self, outcome: Result<Bytes, CallError>) -> bool {
+        let Ok(answer) = outcome else { return false };
+        let fitness = answer.first().map_or(Fitness::Fit, |tag| Fitness::of_tag(*tag));
+        let broker_id = self.peer.broker_id;
+        if self.node.set_fitness(broker_id, fitness) {
+            let fitness = fitness.name();
+            tracing::warn!(%broker_id, fitness, "the disk of a peer");
+        }
+        true
     }
 
     /// Waits until the silence has lasted for `limit`. If the wait was over much too late, this node

@@ -208,7 +208,10 @@ impl Lane {
     async fn take(&mut self, frame: Frame) -> Result<(), FrameError> {
         let Frame { kind, service, correlation, payload } = frame;
         match kind {
-            Kind::Ping => self.send(Kind::Pong, correlation, Vec::new(), None).await,
+            Kind::Ping => {
+                let fitness = vec![vec![self.node.own_fitness().tag()].into()];
+                self.send(Kind::Pong, correlation, fitness, None).await
+            }
             Kind::Request => self.request(ServiceId(service), correlation, payload).await,
             Kind::Hello
             | Kind::Challenge

@@ -15,6 +15,7 @@ use super::hello::{Identity, Purpose, Secret};
 use super::incoming::Lanes;
 use super::link::Link;
 use super::{CallError, Caller, Health, Message, PeerAddress, Service, ServiceId};
+use crate::fitness::Fitness;
 use crate::types::ReplicaId;
 
 /// Warnings in a second; more of them are not worth a log that is full of them.
@@ -28,6 +29,8 @@ pub(super) struct Node {
     pub(super) services: Mutex<HashMap<ServiceId, Arc<dyn Service>>>,
     pub(super) peers: Mutex<BTreeMap<BrokerId, Arc<Peer>>>,
     pub(super) health: watch::Sender<Arc<BTreeMap<BrokerId, Health>>>,
+    /// Of this node and of every peer that has said so, also of those that are down.
+    pub(super) fitness: watch::Sender<Arc<BTreeMap<BrokerId, Fitness>>>,
     pub(super) lanes: Lanes,
     pub(super) closing: watch::Sender<bool>,
     /// A receiver is held by everything that a shutdown waits for.
@@ -54,6 +57,7 @@ impl Node {
             services: Mutex::default(),
             peers: Mutex::default(),
             health: watch::Sender::default(),
+            fitness: watch::Sender::default(),
             lanes: Lanes::default(),
             closing: watch::Sender::new(false),
             running: watch::Sender::default(),
@@ -108,6 +112,21 @@ impl Node {
 
     pub(super) fn health_of(&self, broker_id: BrokerId) -> Option<Health> {
         self.health.borrow().get(&broker_id).copied()
+    }
+
+    pub(super) fn own_fitness(&self) -> Fitness {
+        self.fitness.borrow().get(&self.me.broker_id).copied().unwrap_or_default()
+    }
+
+    /// Notes how the disk of a node stands; true if that is news.
+    pub(super) fn set_fitness(&self, broker_id: BrokerId, fitness: Fitness) -> bool {
+        self.fitness.send_if_modified(|all| {
+            let changes = all.get(&broker_id).copied().unwrap_or_default() != fitness;
+            if changes {
+                Arc::make_mut(all).insert(broker_id, fitness);
+            }
+            changes
+        })
     }
 
     pub(super) fn set_health(&self, peer: &Peer, health: Health, why: &str) {

@@ -204,20 +204,25 @@ async fn change_membership(
 
 /// Hands leadership to the voter that is furthest, if there is another one, so that a stop does not
 /// look like a failure. Best effort.
-pub(super) async fn hand_over(inner: &Inner) -> Result<(), Fatal<MetadataRaft>> {
+pub(super) async fn hand_over(
+    inner: &Inner,
+    may_lead: impl Fn(BrokerId) -> bool,
+) -> Result<(), Fatal<MetadataRaft>> {
     let metrics = inner.raft.metrics().borrow_watched().clone();
     let voters = inner.members().voters;
     let Some(peers) = inner.peers.as_ref().filter(|_| metrics.state.is_leader()) else {
         return Ok(());
     };
     let health = peers.health().borrow().clone();
-    let is_up = |id: &ReplicaId| health.get(&id.broker_id) == Some(&crate::peers::Health::Up);
+    let is_up = |id: &ReplicaId| {
+        health.get(&id.broker_id) == Some(&crate::peers::Health::Up) && may_lead(id.broker_id)
+    };
     let replication = metrics.replication.unwrap_or_default();
     let heirs = replication.into_iter().filter(|(id, _)| voters.contains(id) && is_up(id));
-    let Some((heir, _)) = heirs.max_by_key(|(id, matched)| (*matched, std::cmp::Reverse(*id)))
-    else {
-        return Ok(());
+    let rank = |(id, matched): &(ReplicaId, _)| {
+        (peers.is_fit(id.broker_id), *matched, std::cmp::Reverse(*id))
     };
+    let Some((heir, _)) = heirs.max_by_key(rank) else { return Ok(()) };
     inner.raft.trigger().transfer_leader(heir).await?;
     let wait = inner.raft.wait(Some(HAND_OVER_PATIENCE));
     let led = |metrics: &RaftMetrics<MetadataRaft>| {

@@ -7,6 +7,9 @@
 //! lowest id, campaigns, and begins with a pre-vote: one that is lost costs nothing, while a lost
 //! election would block its term for seconds. All of this is about when an election begins; that it
 //! elects one leader and loses nothing is Raft's.
+//!
+//! A leader whose disk is unfit hands over by itself, if it can; to voters that are fit one whose disk
+//! hangs or has failed is as good as gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,13 +19,15 @@ use futures_util::future::join_all;
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::TransferLeaderRequest;
 use protocol::types::BrokerId;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::Inner;
+use super::membership::hand_over;
 use super::message::{Request, get_yielded};
 use super::network::ask;
 use super::types::{LogId, Vote};
+use crate::fitness::Fitness;
 use crate::peers::{Health, Peers};
 use crate::types::ReplicaId;
 
@@ -42,15 +47,34 @@ const AGREE_PATIENCE: Duration = Duration::from_millis(10);
 const SOMEBODY_ELSE: ReplicaId =
     ReplicaId { broker_id: BrokerId::new(-1), directory_id: Uuid::nil() };
 
+/// How long entries of a leader are refused that is there and unfit.
+const FENCE_MAX: Duration = Duration::from_secs(2);
+/// How often a leader that is unfit tries to hand over.
+const HAND_OVER_EVERY: Duration = Duration::from_secs(1);
+
+/// From whom nothing is taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fence {
+    term: u64,
+    leader: ReplicaId,
+    since: Instant,
+}
+
 /// Watches the leader until the group ends.
 pub(super) async fn watch(inner: Arc<Inner>, peers: Peers) {
     let mut closing = inner.closing.subscribe();
     let (mut health, mut leader) = (peers.health(), inner.leader.subscribe());
+    let mut fitness = peers.fitness();
     let mut was_up = BTreeSet::new();
     while !*closing.borrow() {
         let seen = Arc::clone(&health.borrow_and_update());
         inner.wake_replication(&mut was_up, &seen).await;
         leader.borrow_and_update();
+        fitness.borrow_and_update();
+        let is_misplaced = inner.is_misplaced(&peers);
+        if is_misplaced {
+            inner.give_away(&peers).await;
+        }
         let due = if inner.leader_is_gone(&peers) {
             true
         } else {
@@ -62,6 +86,11 @@ pub(super) async fn watch(inner: Arc<Inner>, peers: Peers) {
                     false
                 }
                 _ = leader.changed() => false,
+                changed = fitness.changed() => {
+                    if changed.is_err() { return }
+                    false
+                }
+                () = sleep(HAND_OVER_EVERY), if is_misplaced => false,
                 () = sleep(NOBODY_LEADS_PATIENCE), if nobody_leads => true,
             }
         };
@@ -82,7 +111,25 @@ impl Inner {
 
     fn leader_is_gone(&self, peers: &Peers) -> bool {
         let leader = self.leader_now().filter(|leader| *leader != self.me);
-        leader.is_some_and(|leader| health_of(peers, leader) == Some(Health::Down))
+        leader.is_some_and(|leader| {
+            // Whoever is unfit itself would not make it better.
+            health_of(peers, leader) == Some(Health::Down)
+                || (has_no_disk(peers, leader) && peers.is_fit(self.me.broker_id))
+        })
+    }
+
+    /// Whether this node leads and should not.
+    fn is_misplaced(&self, peers: &Peers) -> bool {
+        let fitness = peers.fitness_of(self.me.broker_id);
+        self.leader_now() == Some(self.me) && !matches!(fitness, Fitness::Fit | Fitness::Recovering)
+    }
+
+    /// Hands over to a voter that is fit, if there is one.
+    async fn give_away(&self, peers: &Peers) {
+        tracing::info!("this node is unfit to lead the metadata group");
+        if let Err(error) = hand_over(self, |broker| peers.is_fit(broker)).await {
+            tracing::debug!(%error, "the metadata group's leadership stays");
+        }
     }
 
     /// Whether somebody leads who may be there.
@@ -97,12 +144,18 @@ impl Inner {
                 return true;
             }
             let voters = self.members().voters;
-            if !voters.contains(&self.me) {
+            let hangs = peers.fitness_of(self.me.broker_id) == Fitness::Hanging;
+            if hangs || !voters.contains(&self.me) {
                 return false;
             }
             let Ok(mine) = self.give_way().await else { return self.is_led(peers) };
             let gone = self.leader_now();
-            let others = voters.iter().filter(|voter| **voter != self.me && Some(**voter) != gone);
+            let may_vote = |voter: &ReplicaId| {
+                *voter != self.me
+                    && Some(*voter) != gone
+                    && peers.fitness_of(voter.broker_id) != Fitness::Hanging
+            };
+            let others = voters.iter().filter(|voter| may_vote(voter));
             let asked = others.map(async |voter| {
                 let answer = ask(peers, *voter, &Request::Yield, YIELD_TIMEOUT).await.ok()?;
                 Some((*voter, get_yielded(answer).ok()?))
@@ -112,7 +165,9 @@ impl Inner {
                 sleep(AGREE_PATIENCE).await;
                 continue;
             }
-            let rank = |voter: ReplicaId, last: Option<LogId>| (last, std::cmp::Reverse(voter));
+            let rank = |voter: ReplicaId, last: Option<LogId>| {
+                (last, peers.is_fit(voter.broker_id), std::cmp::Reverse(voter))
+            };
             let best = gave_way.iter().map(|(voter, last)| rank(*voter, *last)).max();
             if best.is_none_or(|best| best < rank(self.me, mine)) {
                 tracing::info!(me = %self.me, "the metadata group has no leader: this node campaigns");
@@ -135,7 +190,8 @@ impl Inner {
         if let Some(leader) = leader {
             // A broker that the detector does not know may be there.
             let health = health_of(peers, leader).unwrap_or(Health::Up);
-            if leader == self.me || health == Health::Up {
+            let is_there = health == Health::Up && !has_no_disk(peers, leader);
+            if leader == self.me || is_there {
                 return Err(format!("{leader} leads, as {} sees it", self.me));
             }
         }
@@ -149,7 +205,8 @@ impl Inner {
         {
             return Err(format!("{holder} leads by now"));
         }
-        *self.fence.lock() = leader.map(|leader| (vote.leader_id.term, leader));
+        let (term, since) = (vote.leader_id.term, Instant::now());
+        *self.fence.lock() = leader.map(|leader| Fence { term, leader, since });
         let lift = TransferLeaderRequest::new(vote, SOMEBODY_ELSE, None);
         let lifted = self.raft.handle_transfer_leader(lift).await;
         // A vote that changed meanwhile means that somebody campaigns already.
@@ -160,12 +217,15 @@ impl Inner {
     /// Whether entries of this leader are refused, so that it cannot renew what was lifted. The fence
     /// falls when the detector sees it again.
     pub(super) fn is_fenced(&self, vote: &Vote) -> bool {
-        let fence = *self.fence.lock();
-        let sender = (vote.leader_id.term, vote.leader_id.voted_for);
-        let Some(peers) = self.peers.as_ref().filter(|_| fence == Some(sender)) else {
-            return false;
-        };
-        health_of(peers, sender.1) != Some(Health::Up)
+        let sender = &vote.leader_id;
+        let fence = self
+            .fence
+            .lock()
+            .filter(|fence| fence.term == sender.term && fence.leader == sender.voted_for);
+        let (Some(fence), Some(peers)) = (fence, &self.peers) else { return false };
+        // One that is there and unfit may be the only one that can lead after all.
+        health_of(peers, fence.leader) != Some(Health::Up)
+            || (has_no_disk(peers, fence.leader) && fence.since.elapsed() < FENCE_MAX)
     }
 
     /// Ends the rests of replication to followers that are there again.
@@ -187,6 +247,11 @@ impl Inner {
         // The core's end is noted elsewhere.
         drop(self.raft.trigger().reset_backoff(again.collect::<Vec<_>>()).await);
     }
+}
+
+/// Whether nothing that a node promises from now on gets onto its disk.
+fn has_no_disk(peers: &Peers, replica: ReplicaId) -> bool {
+    matches!(peers.fitness_of(replica.broker_id), Fitness::Hanging | Fitness::Failed)
 }
 
 fn health_of(peers: &Peers, replica: ReplicaId) -> Option<Health> {

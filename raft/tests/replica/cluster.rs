@@ -40,7 +40,7 @@ struct Node {
 }
 
 struct Running {
-    data_dir: DataDir,
+    data_dir: Arc<DataDir>,
     peers: Peers,
     groups: Groups,
     replica: Arc<dyn Replica>,
@@ -96,7 +96,7 @@ impl Cluster {
             tail_cache_bytes_max: 1 << 20,
             page_cache_bytes_max: 64 << 20,
             pending_bytes_max: 1 << 20,
-            free_bytes_min: 0,
+            free_bytes_min: 1,
             producer_expiration: Duration::from_secs(86_400),
         };
         let Node { me, root, device, .. } = &self.nodes[node];
@@ -135,11 +135,12 @@ impl Cluster {
     }
 
     pub(crate) fn start(&mut self, node: usize) {
-        let data_dir = self.open_data_dir(node);
+        let data_dir = Arc::new(self.open_data_dir(node));
         let log = self.open_log(&data_dir, group_id());
         let voters: Vec<_> = self.nodes.iter().map(|node| node.me).collect();
-        let Node { me, root, device, .. } = &self.nodes[node];
+        let Node { me, root, .. } = &self.nodes[node];
         let directory = root.path().to_owned();
+        let watched = Arc::clone(&data_dir);
         let starting = async {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let cluster_id = Some("conformance".to_owned());
@@ -148,12 +149,15 @@ impl Cluster {
             let config = GroupsConfig {
                 me: *me,
                 peers: peers.clone(),
-                device: device.clone(),
+                device: Arc::clone(watched.device()),
                 directory,
                 clock: Arc::new(|| NOW),
             };
             let groups = Groups::start(config).await.unwrap();
             tokio::spawn(watch_health(peers.clone(), groups.clone()));
+            let looked = Arc::downgrade(&watched);
+            let look = move || looked.upgrade().map(|it| it.disk_state()).unwrap_or_default();
+            tokio::spawn(raft::fitness::watch(look, Some(peers.clone())));
             (peers, groups)
         };
         let (peers, groups) = self.block_on(starting);
@@ -278,6 +282,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        self.nodes.iter().for_each(|node| node.device.release());
         let runtime = self.runtime.take().unwrap();
         for node in &mut self.nodes {
             if let Some(Running { data_dir, peers, groups, replica }) = node.running.take() {

@@ -11,6 +11,8 @@ mod direct;
 #[cfg(test)]
 mod failover;
 #[cfg(test)]
+mod fitness;
+#[cfg(test)]
 mod group;
 #[cfg(test)]
 mod records;

@@ -1,4 +1,4 @@
-//! A device for tests that can lose power, kill its process, fail a chosen call and fill up.
+//! A device for tests that can lose power, kill its process, fail a chosen call, hang and fill up.
 //!
 //! It works on real files below a root directory, so that `sendfile` and mappings work, and keeps an
 //! `image` of what is durable beside them. [`FaultyDevice::crash`] rewrites the root to a state
@@ -12,13 +12,13 @@ mod random;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, IoSlice};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::io::Errno;
 
 use self::image::{Found, Image, NodeId};
@@ -76,6 +76,8 @@ struct Shared {
     root: PathBuf,
     boot: u32,
     state: Mutex<State>,
+    /// Told when calls hang no longer.
+    released: Condvar,
 }
 
 #[derive(Debug)]
@@ -83,6 +85,8 @@ struct State {
     image: Image,
     is_off: bool,
     capacity_bytes: Option<u64>,
+    /// What does not return.
+    hanging: BTreeSet<Operation>,
     counts: BTreeMap<Operation, u64>,
     /// Each with the count at which it strikes.
     faults: Vec<Fault>,
@@ -103,10 +107,12 @@ impl FaultyDevice {
             image,
             is_off: false,
             capacity_bytes: None,
+            hanging: BTreeSet::new(),
             counts: BTreeMap::new(),
             faults: Vec::new(),
         };
-        Arc::new(Self { shared: Arc::new(Shared { root, boot, state: Mutex::new(state) }) })
+        let (state, released) = (Mutex::new(state), Condvar::new());
+        Arc::new(Self { shared: Arc::new(Shared { root, boot, state, released }) })
     }
 
     /// Plans a fault. Several may be planned.
@@ -121,6 +127,18 @@ impl FaultyDevice {
         self.shared.state.lock().capacity_bytes = capacity_bytes;
     }
 
+    /// Calls of these kinds do not return from now on, until [`FaultyDevice::release`]: then they do what
+    /// they were to do. The end of the process or of the power ends them, too.
+    pub fn hang(&self, operations: &[Operation]) {
+        self.shared.state.lock().hanging.extend(operations);
+    }
+
+    /// Nothing hangs any more.
+    pub fn release(&self) {
+        self.shared.state.lock().hanging.clear();
+        self.shared.released.notify_all();
+    }
+
     /// How many calls of a kind were made, whatever became of them.
     #[must_use]
     pub fn count(&self, operation: Operation) -> u64 {
@@ -133,6 +151,7 @@ impl FaultyDevice {
     pub fn kill(&self) -> Arc<Self> {
         let mut state = self.shared.state.lock();
         state.is_off = true;
+        self.shared.released.notify_all();
         Self::with_image(self.shared.root.clone(), self.shared.boot, state.image.clone())
     }
 
@@ -145,6 +164,7 @@ impl FaultyDevice {
     pub fn crash(&self, seed: u64) -> io::Result<Arc<Self>> {
         let mut state = self.shared.state.lock();
         state.is_off = true;
+        self.shared.released.notify_all();
         let found = state.image.crash(&mut Random::new(seed));
         for entry in OsDevice.list(&self.shared.root)? {
             let path = self.shared.root.join(entry.name);
@@ -246,6 +266,14 @@ struct Place {
 }
 
 impl Shared {
+    /// The state, once a call of this kind may go on.
+    fn lock_for(&self, operation: Operation) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        let hangs = |state: &mut State| !state.is_off && state.hanging.contains(&operation);
+        self.released.wait_while(&mut state, hangs);
+        state
+    }
+
     /// The names that lead from the root to `path`.
     fn names<'a>(&self, path: &'a Path) -> io::Result<Vec<&'a str>> {
         let outside = |_| io::Error::new(io::ErrorKind::InvalidInput, "outside of the test's root");
@@ -277,7 +305,7 @@ impl Shared {
         operation: Operation,
         make: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> io::Result<T> {
-        let mut state = self.state.lock();
+        let mut state = self.lock_for(operation);
         match state.begin(operation)? {
             None => make(&mut state),
             Some(Effect::PowerOff) => make(&mut state).and(Err(Errno::IO.into())),
@@ -287,7 +315,7 @@ impl Shared {
 
     /// Syncs, or loses what the sync would have covered.
     fn sync(&self, sync: impl FnOnce(&mut Image), lose: impl FnOnce(&mut Image)) -> io::Result<()> {
-        let mut state = self.state.lock();
+        let mut state = self.lock_for(Operation::Sync);
         match state.begin(Operation::Sync)? {
             None => {
                 sync(&mut state.image);
@@ -346,7 +374,7 @@ impl DeviceFile for FaultyFile {
     fn write_vectored_at(&self, buffers: &[IoSlice<'_>], position: u64) -> Result<(), WriteError> {
         let bytes: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
         let failed = |written, cause| Err(WriteError { written, cause });
-        let mut state = self.shared.state.lock();
+        let mut state = self.shared.lock_for(Operation::Write);
         let (allowed, cause) = match state.begin(Operation::Write) {
             Err(off) => return failed(0, off),
             Ok(None) => (bytes.len(), None),
@@ -367,7 +395,7 @@ impl DeviceFile for FaultyFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        match self.shared.state.lock().begin(Operation::Read)? {
+        match self.shared.lock_for(Operation::Read).begin(Operation::Read)? {
             None => self.file.read_at(buffer, position),
             Some(_) => Err(Errno::IO.into()),
         }

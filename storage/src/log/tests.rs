@@ -85,6 +85,7 @@ impl Room {
         let journal = Journal::new(Arc::clone(&device), Arc::clone(&disk_syncs), none);
         let page_cache = Arc::new(PageCache::new(64 << 20));
         let env = LogEnvironment {
+            watch: Arc::default(),
             files: Arc::new(FileCache::new(Arc::clone(&device), 16)),
             mapped_indexes: Arc::default(),
             space: Arc::new(SpaceGuard::new(Arc::clone(&device), root.clone(), 1).unwrap()),

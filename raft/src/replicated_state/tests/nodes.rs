@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, TcpListener};
 
 use openraft::async_runtime::WatchReceiver;
+use storage::device::faulty::{Effect, Fault, FaultyDevice, Operation};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::*;
+use crate::fitness::Fitness;
 use crate::peers::{PeerAddress, PeerConfig, Peers};
 use crate::replicated_state::{ChangeMembersError, LeaderView, Members};
 
@@ -28,6 +30,8 @@ struct Node {
     broker: i32,
     directory: TempDir,
     port: u16,
+    /// A disk that fails when it is told to, instead of the real one.
+    faulty: Option<Arc<FaultyDevice>>,
     running: Option<Running>,
 }
 
@@ -42,7 +46,7 @@ impl Node {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let directory = tempfile::tempdir().unwrap();
-        (Self { broker, directory, port, running: None }, listener)
+        (Self { broker, directory, port, faulty: None, running: None }, listener)
     }
 
     async fn start(&mut self, listener: TcpListener, role: Role) {
@@ -51,7 +55,10 @@ impl Node {
         let peers = Peers::start(listener, config).await.unwrap();
         let commands = Commands::default();
         let parts = Parts {
-            device: Arc::new(OsDevice),
+            device: match &self.faulty {
+                Some(faulty) => faulty.clone(),
+                None => Arc::new(OsDevice),
+            },
             directory: self.directory.path().join(DIRECTORY),
             replica: me,
             peers: Some(peers.clone()),
@@ -141,12 +148,83 @@ async fn strangers(count: i32) -> Vec<Node> {
 
 /// Three voters, led by broker 1.
 async fn three() -> Vec<Node> {
-    let nodes = strangers(3).await;
+    grown(strangers(3).await).await
+}
+
+/// The same, with disks that can fail.
+async fn three_on_faulty_disks() -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for broker in 1..=3 {
+        let (mut node, listener) = Node::new(broker);
+        node.faulty = Some(FaultyDevice::new(node.directory.path()).unwrap());
+        node.start(listener, if broker == 1 { Role::Found } else { Role::Join }).await;
+        nodes.push(node);
+    }
+    introduce(&nodes);
+    grown(nodes).await
+}
+
+async fn grown(nodes: Vec<Node>) -> Vec<Node> {
     nodes[0].group().change_members(replicas([1, 2, 3]), BTreeSet::new()).await.unwrap();
     for node in &nodes {
         node.led(|view| view.leader == Some(replica(1))).await;
     }
     nodes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_hangs_is_replaced_and_follows_when_it_answers_again() {
+    let mut nodes = three_on_faulty_disks().await;
+    propose(nodes[1].group(), "before").await;
+    let disk = nodes[0].faulty.clone().unwrap();
+    disk.hang(&[Operation::Write, Operation::Sync]);
+    nodes[0].running().peers.set_fitness(Fitness::Hanging);
+    let is_another = |view: &LeaderView| view.leader.is_some_and(|leader| leader != replica(1));
+    let next = nodes[1].led(is_another).await.leader;
+    nodes[2].led(|view| view.leader == next).await;
+    propose(nodes[1].group(), "during").await;
+    disk.release();
+    nodes[0].running().peers.set_fitness(Fitness::Recovering);
+    nodes[0].led(|view| view.leader == next).await;
+    nodes[0].has(&nodes[1].commands()).await;
+    stop_all(&mut nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_journal_has_failed_says_so_and_is_replaced() {
+    let mut nodes = three_on_faulty_disks().await;
+    let fault = Fault { operation: Operation::Sync, nth: 1, effect: Effect::Fail };
+    nodes[0].faulty.as_ref().unwrap().inject(fault);
+    // Its outcome is unknown, or the others commit it.
+    drop(nodes[0].group().propose(Bytes::from_static(b"doubtful")).await);
+    let failed = tokio::time::timeout(PATIENCE, nodes[0].group().failed()).await.unwrap();
+    assert!(failed.contains("journal"), "{failed}");
+    nodes[0].running().peers.set_fitness(Fitness::Failed);
+    let is_another = |view: &LeaderView| view.leader.is_some_and(|leader| leader != replica(1));
+    nodes[1].led(is_another).await;
+    propose(nodes[2].group(), "after").await;
+    stop_all(&mut nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_whose_disk_hangs_does_not_become_leader() {
+    let mut nodes = three_on_faulty_disks().await;
+    let disk = nodes[1].faulty.clone().unwrap();
+    disk.hang(&[Operation::Write, Operation::Sync]);
+    nodes[1].running().peers.set_fitness(Fitness::Hanging);
+    propose(nodes[0].group(), "during").await;
+    // A full disk is reason enough to hand over, to the one that is fit.
+    let mut fitness = nodes[0].running().peers.fitness();
+    let is_known = |all: &Arc<BTreeMap<BrokerId, Fitness>>| {
+        all.get(&BrokerId::new(2)) == Some(&Fitness::Hanging)
+    };
+    tokio::time::timeout(PATIENCE, fitness.wait_for(is_known)).await.unwrap().unwrap();
+    nodes[0].running().peers.set_fitness(Fitness::Full);
+    nodes[2].led(|view| view.leader == Some(replica(3))).await;
+    propose(nodes[0].group(), "after").await;
+    disk.release();
+    nodes[1].led(|view| view.leader == Some(replica(3))).await;
+    stop_all(&mut nodes).await;
 }
 
 async fn stop_all(nodes: &mut [Node]) {
