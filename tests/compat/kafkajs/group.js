@@ -42,7 +42,12 @@ async function main() {
       }
       await heartbeat();
       const offset = String(BigInt(batch.lastOffset()) + 1n);
-      await consumer.commitOffsets([{ topic, partition: batch.partition, offset }]);
+      try {
+        await consumer.commitOffsets([{ topic, partition: batch.partition, offset }]);
+      } catch (error) {
+        // A rebalance has ended the generation: left alone, the error would end the consumer for good.
+        tell('uncommitted', error.message);
+      }
     },
   });
   process.stdin.resume();

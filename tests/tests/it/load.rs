@@ -78,7 +78,7 @@ fn many_producers_and_partitions_keep_their_counts() {
         "partitions --partitions 30 --rate 500",
     ] {
         let topic = unique_topic("load");
-        let report = load(&target, &format!("{scenario} --topic {topic} --seconds 0.3"));
+        let report = load(&target, &format!("{scenario} --topic {topic} --seconds 1.5"));
         assert!(report.requests > 0, "{scenario}");
         let partitions = if scenario.starts_with("keyed") { 8 } else { 30 };
         // What was in flight when the time was over is in the log too.
