@@ -14,7 +14,7 @@ mod remedy;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,6 +32,8 @@ use exit::Exit;
 
 /// Threads that may wait for the disk; more jobs queue.
 const BLOCKING_THREADS_MAX: usize = 32;
+/// How long a broker may take to stop that has failed.
+const LAST_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// What stands before an error on standard error.
 const PROGRAM: &str = "millpond";
 
@@ -165,7 +167,10 @@ async fn serve(
         }
     };
     print(&Banner::of(&running, &config.settings, clock.since(began)).to_string());
-    either(&mut terminate, &mut interrupt).await;
+    tokio::select! {
+        () = either(&mut terminate, &mut interrupt) => {}
+        cause = running.failed() => return end_without_metadata(running, &cause).await,
+    }
     info!("stopping: requests in flight are finished, then everything is synced");
     tokio::spawn(async move {
         either(&mut terminate, &mut interrupt).await;
@@ -181,6 +186,19 @@ async fn serve(
             fail(Exit::NotClean, &error.to_string(), Some(remedy))
         }
     }
+}
+
+/// Ends a broker whose metadata can never change again: it would serve what was true once. It hands
+/// over what it can, but does not wait long for a disk that may not answer.
+async fn end_without_metadata(running: Running, cause: &str) -> Exit {
+    let error = format!("the metadata group has failed: {cause}");
+    let remedy = "see to the disk and start again; what was synced is there";
+    let code = fail(Exit::MetadataFailed, &error, Some(remedy)).code();
+    if tokio::time::timeout(LAST_STOP_TIMEOUT, running.stop()).await.is_err() {
+        warn!("the stop was given up: the disk does not answer");
+    }
+    // Threads that wait for the disk would hold up any other end.
+    std::process::exit(i32::from(code))
 }
 
 async fn either(terminate: &mut Signal, interrupt: &mut Signal) {

@@ -220,6 +220,11 @@ impl Cluster {
         self.group.health()
     }
 
+    /// Waits until the metadata group has stopped for good, and says why.
+    pub(crate) async fn failed(&self) -> String {
+        self.group.failed().await
+    }
+
     /// Stops the reconciler after the step that it is at, then the metadata group. The data directory
     /// may be closed when this returns.
     pub(crate) async fn shutdown(&self) {

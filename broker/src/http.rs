@@ -21,6 +21,7 @@ use crate::connection::Shared;
 use crate::group_metrics::GroupMetrics;
 use crate::metrics::registry::Registry;
 use crate::partition_metrics::PartitionMetrics;
+use crate::replication_metrics::ReplicationMetrics;
 use bounded::BoundedListener;
 
 const INDEX: &str = "\
@@ -58,6 +59,8 @@ pub(crate) struct Observed {
     pub(crate) connections: Arc<Shared>,
     /// Where partitions are counted.
     pub(crate) partition_metrics: PartitionMetrics,
+    /// Where replicas are counted.
+    pub(crate) replication_metrics: ReplicationMetrics,
     /// Where groups are counted.
     pub(crate) group_metrics: GroupMetrics,
 }
@@ -99,10 +102,13 @@ impl Health {
 
     fn metrics_text(&self) -> String {
         let Some(observed) = self.observed.get() else { return self.metrics.render() };
-        let Observed { broker, connections, partition_metrics, group_metrics } = observed;
+        let Observed { broker, connections, .. } = observed;
+        let (partition_metrics, group_metrics) =
+            (&observed.partition_metrics, &observed.group_metrics);
         let memory_bytes = connections.memory.reserved_bytes();
         connections.metrics.sample(memory_bytes, connections.buffers.bytes());
         partition_metrics.sample(broker);
+        observed.replication_metrics.sample(broker);
         let by_group = group_metrics.sample(broker);
         let of_clients = broker.telemetry.render(broker.clock.monotonic());
         self.metrics.render() + &by_group + &of_clients

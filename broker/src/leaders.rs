@@ -171,7 +171,8 @@ impl Leaders {
             Some(Err(LookupError::Offline(_))) => standing.offline.push(self.here),
             Some(Ok(local)) => {
                 let leadership = local.replica.leadership();
-                if leadership.is_local {
+                // A leader that was cut off, or hangs, may be the last to hear of the next one.
+                if leadership.is_local && leadership.leader_epoch >= standing.leader_epoch {
                     standing.leader = Some(self.here);
                     standing.leader_epoch = leadership.leader_epoch;
                     standing.in_sync = in_order(replicas, &local.replica.in_sync());

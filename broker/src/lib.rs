@@ -28,6 +28,7 @@ mod partitions;
 mod read_buffers;
 mod read_pool;
 mod replication;
+mod replication_metrics;
 mod reply;
 mod request_memory;
 mod resolve;

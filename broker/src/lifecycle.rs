@@ -50,6 +50,7 @@ use crate::partition_metrics::PartitionMetrics;
 use crate::partitions::Partitions;
 use crate::read_buffers::ReadBuffers;
 use crate::read_pool::ReadPool;
+use crate::replication_metrics::ReplicationMetrics;
 use crate::request_memory::RequestMemory;
 use crate::resources::{Descriptors, data_dir_config};
 use crate::response_memory::{RESPONSE_BYTES_MAX, ResponseMemory};
@@ -185,6 +186,11 @@ impl Running {
     /// The data directory.
     pub(crate) const fn data_dir(&self) -> &Arc<DataDir> {
         &self.data_dir
+    }
+
+    /// Waits until the broker's metadata can never change again, and says why: then it should end.
+    pub(crate) async fn failed(&self) -> String {
+        self.broker.cluster.failed().await
     }
 
     /// Stops in order; returns when everything is on disk.
@@ -346,6 +352,7 @@ async fn start_on(
             background.spawn(transfer::hand_back(Arc::clone(&broker)));
         }
     }
+    background.spawn(inter_node::watch_disk(&broker, inter_node.as_ref()));
     background.spawn(follow::run(Arc::clone(&broker)));
     background.spawn(deleted_topics::run(Arc::clone(&broker)));
     let connections = connections(&broker, http_address);
@@ -364,6 +371,7 @@ async fn start_on(
         broker: Arc::clone(&broker),
         connections,
         partition_metrics: PartitionMetrics::new(),
+        replication_metrics: ReplicationMetrics::new(),
         group_metrics: GroupMetrics::new(config.group_metrics_max),
     });
     health.enter(Phase::Serving);

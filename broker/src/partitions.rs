@@ -200,6 +200,11 @@ impl Partitions {
         }
     }
 
+    /// Groups of these partitions that rest.
+    pub(crate) fn resting(&self) -> usize {
+        self.replication.get().map_or(0, |replication| replication.resting())
+    }
+
     /// Closes what replicates partitions: the data directory may be closed then.
     pub(crate) async fn stop_replication(&self) {
         if let Some(replication) = self.replication.get() {

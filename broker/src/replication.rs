@@ -38,6 +38,9 @@ pub(crate) trait Replication: Send + Sync + 'static {
     /// about to stop.
     fn hand_over_all(&self) -> SeamFuture<'_, ()>;
 
+    /// How many groups cost nothing because their leader is settled.
+    fn resting(&self) -> usize;
+
     /// Closes all groups.
     fn shutdown(&self) -> SeamFuture<'_, ()>;
 
@@ -72,6 +75,10 @@ impl Replication for Groups {
 
     fn hand_over_all(&self) -> SeamFuture<'_, ()> {
         Box::pin(Self::hand_over_all(self))
+    }
+
+    fn resting(&self) -> usize {
+        Self::resting(self)
     }
 
     fn shutdown(&self) -> SeamFuture<'_, ()> {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use protocol::topic::TopicName;
 use protocol::types::BrokerId;
 use raft::peers::{PeerAddress, PeerConfig, Peers};
 use raft::types::ReplicaId;
+use storage::device::faulty::FaultyDevice;
 
 use crate::cluster::controller::{Layout, TopicSpec};
 use crate::cluster::image::{BrokerImage, Endpoint, NodeImage};
@@ -27,12 +29,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Brokers 1 to 3, by their place.
 pub(crate) struct TestCluster {
     pub(crate) nodes: Vec<TestNode>,
+    pub(crate) disks: Vec<Arc<FaultyDevice>>,
     peers: Vec<Peers>,
 }
 
 impl TestCluster {
     pub(crate) async fn new() -> Self {
-        let mut cluster = Self { nodes: Vec::new(), peers: Vec::new() };
+        let mut cluster = Self { nodes: Vec::new(), disks: Vec::new(), peers: Vec::new() };
         for id in 1..=3 {
             let directory_id = TestNode::directory_id(id);
             let me = ReplicaId { broker_id: BrokerId::new(id), directory_id };
@@ -47,7 +50,11 @@ impl TestCluster {
         let addresses: BTreeMap<_, _> = cluster.peers.iter().map(address).collect();
         for (id, peers) in (1..=3).zip(&cluster.peers) {
             peers.set_addresses(addresses.clone());
-            let node = TestNode::member(id, peers.clone()).await;
+            let (node, disk) = TestNode::member(id, peers.clone()).await;
+            cluster.disks.push(disk);
+            let data_dir = Arc::downgrade(&node.data_dir);
+            let look = move || data_dir.upgrade().map(|it| it.disk_state()).unwrap_or_default();
+            tokio::spawn(raft::fitness::watch(look, Some(peers.clone())));
             for other in 1..=3 {
                 register(&node, other, addresses[&BrokerId::new(other)].port).await;
             }
@@ -115,8 +122,9 @@ impl TestCluster {
                 let told = &response.responses[0].partition_responses[0];
                 match told.error_code {
                     0 => return (told.base_offset, to),
-                    // Not the leader, timed out, too few in sync: a client tries again, and elsewhere.
-                    6 | 7 | 19 => {
+                    // Not the leader, timed out, too few in sync, no disk: a client tries again, and
+                    // elsewhere.
+                    6 | 7 | 19 | 56 => {
                         let hint = Some(told.current_leader.leader_id.0).filter(|id| *id > 0);
                         to = hint.map_or((to + 1) % 3, place_of);
                         tokio::time::sleep(Duration::from_millis(5)).await;

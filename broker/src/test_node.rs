@@ -109,9 +109,12 @@ impl TestNode {
         node
     }
 
-    /// A node that shares partitions with others; its metadata is its own.
-    pub(crate) async fn member(id: i32, peers: Peers) -> Self {
-        Self::open(Arc::new(OsDevice), TempDir::new().unwrap(), id, Some(peers)).await
+    /// A node that shares partitions with others, on a disk that fails when it is told to; its metadata
+    /// is its own.
+    pub(crate) async fn member(id: i32, peers: Peers) -> (Self, Arc<FaultyDevice>) {
+        let directory = TempDir::new().unwrap();
+        let device = FaultyDevice::new(directory.path()).unwrap();
+        (Self::open(device.clone(), directory, id, Some(peers)).await, device)
     }
 
     /// The directory of broker `id`.

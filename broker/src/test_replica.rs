@@ -268,6 +268,10 @@ impl Replication for TestReplication {
         Box::pin(async {})
     }
 
+    fn resting(&self) -> usize {
+        0
+    }
+
     fn shutdown(&self) -> SeamFuture<'_, ()> {
         Box::pin(async {})
     }

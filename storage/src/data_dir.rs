@@ -180,7 +180,7 @@ impl DataDir {
         identity: impl FnOnce() -> Identity,
     ) -> Result<Self, OpenError> {
         let watch = Arc::<DiskWatch>::default();
-        let device = WatchedDevice::new(device, Arc::clone(&watch));
+        let device = WatchedDevice::over(device, Arc::clone(&watch));
         let is_made = names::create_missing(&*device, path)?;
         identity::recognise(&*device, path)?;
         let lock = DirectoryLock::acquire(&*device, path)?;

@@ -25,6 +25,8 @@ pub(super) enum Exit {
     Corrupt,
     /// Stopped without a clean mark.
     NotClean,
+    /// The metadata group has failed for good.
+    MetadataFailed,
 }
 
 /// Every exit code with its meaning, for the help.
@@ -39,6 +41,7 @@ pub(super) const EXITS: &[(Exit, &str)] = &[
     (Exit::NewerFormat, "the data directory was written by a newer version"),
     (Exit::Corrupt, "synced data is damaged"),
     (Exit::NotClean, "stopped without syncing everything; the next start recovers"),
+    (Exit::MetadataFailed, "the metadata of this broker can no longer be written"),
 ];
 
 impl Exit {
@@ -55,6 +58,7 @@ impl Exit {
             Self::NewerFormat => 7,
             Self::Corrupt => 8,
             Self::NotClean => 9,
+            Self::MetadataFailed => 10,
         }
     }
 }
@@ -72,6 +76,6 @@ mod tests {
     #[test]
     fn every_code_is_listed_once_and_in_order() {
         let codes: Vec<u8> = EXITS.iter().map(|(exit, _)| exit.code()).collect();
-        assert_eq!(codes, (0..=9).collect::<Vec<u8>>());
+        assert_eq!(codes, (0..=10).collect::<Vec<u8>>());
     }
 }

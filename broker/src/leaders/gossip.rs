@@ -61,6 +61,16 @@ impl Gossip {
         Arc::new(Self { peers, leaders, partitions, untold: Mutex::default() })
     }
 
+    /// Whether a broker's disk lets it lead.
+    pub(crate) fn is_fit(&self, broker: BrokerId) -> bool {
+        self.peers.is_fit(broker)
+    }
+
+    /// Which peers are there.
+    pub(crate) fn peers_health(&self) -> Arc<BTreeMap<BrokerId, Health>> {
+        self.peers.health().borrow().clone()
+    }
+
     /// Has every peer told of these.
     pub(crate) fn tell(&self, keys: &BTreeSet<Key>) {
         for untold in self.untold.lock().values() {

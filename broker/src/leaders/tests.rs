@@ -104,6 +104,8 @@ async fn a_replica_here_is_asked_first() {
     replica.lead(2);
     replica.set_in_sync(&[1, 3]);
     assert_eq!(bed.standing(), (Some(1), 2, vec![1, 3], vec![]));
+    bed.learn(3, tenure(3, true, &[3, 2]));
+    assert_eq!(bed.standing().0, Some(3), "this broker has yet to hear that it is deposed");
     replica.lose(Some(3), 3);
     assert_eq!(bed.standing().0, Some(3), "it has voted for that one");
     assert_eq!(bed.standing().1, 3);

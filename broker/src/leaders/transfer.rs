@@ -15,7 +15,7 @@ use crate::broker::Broker;
 
 /// How often it is looked for leaderships that belong elsewhere.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How long a preferred replica must have been there, and in sync, before it leads again: one that
+/// How long a preferred replica must have been there, fit, and in sync, before it leads again: one that
 /// comes and goes must not take its partitions' leaders along.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// How long a leadership stays that could not be handed over.
@@ -80,6 +80,7 @@ fn misplaced(broker: &Broker) -> BTreeMap<Key, BrokerId> {
             let Ok(local) = broker.partitions.get(topic.id, partition.partition) else { continue };
             if local.waiters().leads_in().is_some()
                 && !broker.leaders.is_down(preferred)
+                && broker.gossip.as_ref().is_none_or(|gossip| gossip.is_fit(preferred))
                 && local.replica.in_sync().contains(&preferred)
             {
                 misplaced.insert((topic.id, partition.partition), preferred);

@@ -15,6 +15,7 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::{DEFAULT_BROKER_ID, StartError, bind, bind_error};
+use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::cluster::formation::reception::Reception;
 use crate::cluster::formation::{self, founded_id};
@@ -73,6 +74,21 @@ pub(super) async fn groups(
         clock: Arc::new(move || clock.now()),
     });
     Ok(groups.await?)
+}
+
+/// Watches the disk, and tells other nodes how it stands.
+pub(super) fn watch_disk(
+    broker: &Arc<Broker>,
+    inter_node: Option<&InterNode>,
+) -> impl Future<Output = ()> + Send + use<> {
+    let (broker, peers) = (Arc::clone(broker), inter_node.map(|it| it.peers.clone()));
+    let look = move || {
+        let mut state = broker.partitions.data_dir().disk_state();
+        // Its journal is on the same disk.
+        state.failure = state.failure.or_else(|| broker.cluster.health().err());
+        state
+    };
+    raft::fitness::watch(look, peers)
 }
 
 impl InterNode {

@@ -8,9 +8,9 @@ use raft::metrics as raft;
 use storage::metrics::{METRICS as STORAGE, MetricKind};
 
 use super::{Kind, METRICS, Metric, counter, describe, gauge, histogram, metric};
-use crate::{group_metrics, partition_metrics, telemetry};
+use crate::{group_metrics, partition_metrics, replication_metrics, telemetry};
 
-/// The metrics of the metadata group, whose names stand in the crate that records them.
+/// The metrics of Raft's groups, whose names stand in the crate that records them.
 const RAFT: &[Metric] = &[
     metric(
         raft::METADATA_APPLIED_INDEX,
@@ -30,6 +30,18 @@ const RAFT: &[Metric] = &[
         Kind::Gauge,
         Unit::Bytes,
         "Size of the newest snapshot of the metadata.",
+    ),
+    metric(
+        raft::TAKEOVERS,
+        Kind::Counter,
+        Unit::Count,
+        "Raft groups for which this broker had another leader elected because theirs was gone.",
+    ),
+    metric(
+        raft::LEADERSHIP_CHANGES,
+        Kind::Counter,
+        Unit::Count,
+        "Times that a partition with a replica here got another leader.",
     ),
 ];
 
@@ -53,6 +65,7 @@ pub(crate) fn all() -> Vec<Metric> {
     let own = METRICS
         .iter()
         .chain(partition_metrics::METRICS)
+        .chain(replication_metrics::METRICS)
         .chain(group_metrics::METRICS)
         .chain(telemetry::METRICS)
         .chain(RAFT)

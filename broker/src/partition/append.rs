@@ -80,13 +80,14 @@ impl Partition {
 impl Partition {
     /// Kafka caps `min.insync.replicas` at the replication factor (its `effectiveMinIsr`), so that a
     /// topic with one replica stays writable whatever the setting says. One replica, which leads, is in
-    /// sync with itself.
+    /// sync with itself. Fewer than a majority commit nothing here, so that less is never asked for:
+    /// a leader that reaches nobody says so at once, and not after the request's time.
     fn check_in_sync(
         &self,
         settings: &TopicSettings,
         replicas: usize,
     ) -> Result<(), AppendRefusal> {
-        let wanted = usize::try_from(settings.min_insync_replicas).unwrap_or(0).min(replicas);
+        let wanted = in_sync_wanted(settings, replicas);
         if wanted <= 1 {
             return Ok(());
         }
@@ -101,4 +102,10 @@ impl Partition {
             Err(ProduceError::NotLeader(leadership).into())
         }
     }
+}
+
+/// How many replicas must be in sync for acks=-1, of so many.
+pub(crate) fn in_sync_wanted(settings: &TopicSettings, replicas: usize) -> usize {
+    let asked_for = usize::try_from(settings.min_insync_replicas).unwrap_or(0);
+    asked_for.min(replicas).max(replicas / 2 + 1)
 }

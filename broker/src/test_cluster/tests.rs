@@ -4,6 +4,8 @@ use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 
+use storage::device::faulty::{Effect, Fault, Operation};
+
 use super::*;
 use crate::groups::coordinator::OFFSETS_TOPIC;
 use crate::handlers;
@@ -70,6 +72,59 @@ async fn a_leader_that_stops_hands_over_and_sends_clients_on() {
     assert_ne!(next, 0);
     let (offset, by) = cluster.produce(0, "t", &batch(&["b"])).await;
     assert_eq!((offset, by), (1, next));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_leader_whose_disk_hangs_is_relieved_and_knows_it() {
+    let cluster = TestCluster::new().await;
+    cluster.assign("t", &[&[1, 2, 3]]).await;
+    assert_eq!(cluster.agreed(&[0, 1, 2], "t", 0).await, 0);
+    let (offset, _) = cluster.produce(0, "t", &batch_of_producer(9, 0, &["a"])).await;
+    assert_eq!(offset, 0);
+    cluster.disks[0].hang(&[Operation::Write, Operation::Sync]);
+    // The two others commit it; then whoever leads goes on.
+    let (offset, _) = cluster.produce(1, "t", &batch_of_producer(9, 1, &["b"])).await;
+    assert_eq!(offset, 1);
+    eventually(|| cluster.leader(1, "t", 0).filter(|leader| *leader != 1)).await;
+    let next = cluster.agreed(&[1, 2], "t", 0).await;
+    eventually(|| cluster.leader(0, "t", 0).filter(|leader| *leader != 1)).await;
+    let (offset, by) = cluster.produce(0, "t", &batch_of_producer(9, 2, &["c"])).await;
+    assert_eq!((offset, by), (2, next), "sent on by the broker whose disk hangs");
+    cluster.disks[0].release();
+    let (offset, by) = cluster.produce(0, "t", &batch_of_producer(9, 3, &["d"])).await;
+    assert_eq!((offset, by), (3, next));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_leader_whose_disk_has_failed_is_relieved_of_everything() {
+    let cluster = TestCluster::new().await;
+    cluster.assign("t", &[&[1, 2, 3]]).await;
+    cluster.assign("other", &[&[1, 2, 3]]).await;
+    for topic in ["t", "other"] {
+        assert_eq!(cluster.agreed(&[0, 1, 2], topic, 0).await, 0);
+    }
+    let fault = Fault { operation: Operation::Sync, nth: 1, effect: Effect::Fail };
+    cluster.disks[0].inject(fault);
+    let (offset, _) = cluster.produce(0, "t", &batch_of_producer(9, 0, &["a"])).await;
+    assert_eq!(offset, 0);
+    for topic in ["t", "other"] {
+        eventually(|| cluster.leader(1, topic, 0).filter(|leader| *leader != 1)).await;
+        cluster.agreed(&[1, 2], topic, 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_leader_that_reaches_nobody_says_so_at_once_and_gives_up() {
+    let cluster = TestCluster::new().await;
+    cluster.assign("t", &[&[1, 2, 3]]).await;
+    assert_eq!(cluster.agreed(&[0, 1, 2], "t", 0).await, 0);
+    cluster.produce(0, "t", &batch(&["a"])).await;
+    cluster.cut_off(0).await;
+    assert_eq!(cluster.nodes[0].produce("t", 0, batch(&["b"])).await.error_code, 19);
+    eventually(|| cluster.leader(0, "t", 0).is_none().then_some(())).await;
+    assert_eq!(cluster.nodes[0].produce("t", 0, batch(&["b"])).await.error_code, 6);
+    let (offset, _) = cluster.produce(1, "t", &batch(&["c"])).await;
+    assert_eq!(offset, 1);
 }
 
 async fn commit(node: &TestNode, offset: i64) -> i16 {

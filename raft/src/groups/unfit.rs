@@ -22,8 +22,9 @@ use crate::peers::Health;
 use crate::types::GroupId;
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How long a majority may be down before its leader gives up. Until then it only refuses.
-const ISOLATED_MAX: Duration = Duration::from_secs(2);
+/// How long a majority may be down before its leader gives up: longer than its lease, so that it goes on
+/// after a short cut. Until then acks=all is refused.
+const ISOLATED_MAX: Duration = Duration::from_secs(5);
 
 /// Looks at what is led here until there are no groups any more.
 pub(super) async fn run(inner: Weak<Inner>) {

@@ -205,6 +205,12 @@ impl Cluster {
         running.map(address).collect()
     }
 
+    /// Whether a node knows that another should not lead.
+    pub(crate) fn takes_for_unfit(&self, node: usize, other: usize) -> bool {
+        let peers = &self.nodes[node].running.as_ref().unwrap().peers;
+        !peers.is_fit(self.broker(other))
+    }
+
     /// The broker of a node.
     pub(crate) fn broker(&self, node: usize) -> BrokerId {
         self.nodes[node].me.broker_id

@@ -37,10 +37,12 @@ fn a_leader_whose_disk_hangs_gives_its_leadership_away_and_does_not_get_it_back(
     commit(&*cluster.replica(next), "after", 1).unwrap();
     wait_for("the end of its tenure", || told.events().contains(&Event::Lost).then_some(()));
     assert!(!replica.leadership().is_local);
+    // The others hear of it with the next ping.
+    wait_for("it to be known", || cluster.takes_for_unfit(next, leader).then_some(()));
+    assert!(!cluster.replica(next).in_sync().contains(&cluster.broker(leader)));
     let groups = cluster.groups(next);
     let refused = cluster.block_on(groups.transfer(group_id(), cluster.broker(leader)));
     assert!(matches!(refused, Err(TransferError::Unfit(..))), "{refused:?}");
-    assert!(!cluster.replica(next).in_sync().contains(&cluster.broker(leader)));
 
     cluster.device(leader).release();
     cluster.settle();

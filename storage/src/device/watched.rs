@@ -16,7 +16,7 @@ pub(crate) struct WatchedDevice {
 }
 
 impl WatchedDevice {
-    pub(crate) fn new(device: Arc<dyn Device>, watch: Arc<DiskWatch>) -> Arc<dyn Device> {
+    pub(crate) fn over(device: Arc<dyn Device>, watch: Arc<DiskWatch>) -> Arc<dyn Device> {
         Arc::new(Self { device, watch })
     }
 

@@ -293,6 +293,7 @@ async fn what_was_not_committed_when_leadership_was_lost_is_to_be_tried_again() 
     node.assign("t", &[&[1, 2, 3]], &[]).await;
     let replica = node.replica("t", 0);
     replica.lead(1);
+    replica.set_in_sync(&[1, 2, 3]);
     assert_eq!(node.produce("t", 0, batch(&["a"])).await.error_code, 0);
     replica.hold(true);
     let request = produce_request(-1, &[("t", 0, Some(batch(&["b"])))]);
@@ -305,7 +306,10 @@ async fn what_was_not_committed_when_leadership_was_lost_is_to_be_tried_again() 
     assert_eq!((told.current_leader.leader_id.0, told.current_leader.leader_epoch), (2, 2));
     assert_eq!(nodes, [(2, "host-2".to_owned())]);
     replica.lead(3);
-    assert_eq!(node.produce("t", 0, batch(&["c"])).await.error_code, 0, "it leads again");
+    let told = node.produce("t", 0, batch(&["c"])).await;
+    assert_eq!(told.error_code, 19, "it leads again, and nobody follows: nothing would commit");
+    replica.set_in_sync(&[1, 2]);
+    assert_eq!(node.produce("t", 0, batch(&["c"])).await.error_code, 0);
     replica.hold(true);
     let request = produce_request(-1, &[("t", 0, Some(batch(&["d"])))]).with_timeout_ms(1);
     let told = outcomes(node.produce_request(9, request).await);
