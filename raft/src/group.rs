@@ -7,6 +7,7 @@
 //! Every call into openraft runs to its end on a task that nobody cancels: a call that is dropped
 //! while the core ends breaks later calls.
 
+mod change;
 pub(crate) mod codec;
 mod log_store;
 mod network;
@@ -48,6 +49,8 @@ use crate::replica::{
 };
 use crate::types::{GroupId, ReplicaId};
 use crate::votes::{Progress, Votes};
+pub use change::ChangeError;
+use change::Members;
 use log_store::LogStore;
 use network::Network;
 pub(crate) use serve::decode as decode_request;
@@ -69,8 +72,20 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Eviction gives up waiting for Raft after this.
 const PURGE_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// How a replica begins whose log says nothing of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    /// As one of those that found the group together.
+    Found,
+    /// With nothing, until the leader calls.
+    Join,
+    /// Alone, with a log that was no group's.
+    Adopt,
+}
+
 /// What a group is opened with.
 pub(crate) struct GroupParts {
+    pub(crate) beginning: Beginning,
     pub(crate) id: GroupId,
     pub(crate) me: ReplicaId,
     pub(crate) log: Arc<Log>,
@@ -84,7 +99,8 @@ pub(crate) struct GroupParts {
 pub(crate) struct Group {
     state: Arc<GroupState>,
     raft: PartitionGroup,
-    voters: Vec<ReplicaId>,
+    /// In the order in which the metadata names them; the first is preferred as leader.
+    preferred: Mutex<Vec<ReplicaId>>,
     /// What of another broker is not let in for a while.
     fence: Mutex<Option<Fence>>,
     /// Which brokers are there, as the detector says.
@@ -105,12 +121,18 @@ struct Fence {
 impl Group {
     /// Opens the replica and lets it take part. It runs until [`Group::close`].
     pub(crate) async fn open(parts: GroupParts) -> io::Result<Arc<Self>> {
-        let GroupParts { id, me, log, voters, votes, peers, clock } = parts;
-        let first = first_membership(&voters)?;
+        let GroupParts { beginning, id, me, log, voters, votes, peers, clock } = parts;
+        let first = match beginning {
+            Beginning::Found => first_membership(&voters)?,
+            Beginning::Join => StoredMembership::default(),
+            Beginning::Adopt => adopt(id, me, &log, &votes).await?,
+        };
         let opening = (Arc::clone(&log), votes, first);
         let state = tokio::task::spawn_blocking(move || {
             let (log, votes, first) = opening;
-            found(&log, &first, (clock)())?;
+            if beginning == Beginning::Found {
+                found(&log, &first, (clock)())?;
+            }
             GroupState::open(id, me, log, votes, clock, first)
         });
         let state = state.await.map_err(io::Error::other)??;
@@ -136,7 +158,7 @@ impl Group {
         let group = Arc::new(Self {
             state,
             raft,
-            voters,
+            preferred: Mutex::new(voters),
             fence: Mutex::new(None),
             health,
             is_taken_over: AtomicBool::new(false),
@@ -165,9 +187,18 @@ impl Group {
         self.state.id
     }
 
-    /// In the order in which the metadata names them; the first is preferred as leader.
-    pub(crate) fn voters(&self) -> &[ReplicaId] {
-        &self.voters
+    /// Whose votes count, as this replica's log says, in the order of preference.
+    pub(crate) fn voters(&self) -> Vec<ReplicaId> {
+        let voters = self.members().voters;
+        let preferred = self.preferred.lock();
+        let place = |id: &ReplicaId| preferred.iter().position(|one| one == id);
+        let mut voters: Vec<_> = voters.into_iter().collect();
+        voters.sort_by_key(|id| place(id).unwrap_or(usize::MAX));
+        voters
+    }
+
+    fn is_voter(&self) -> bool {
+        self.members().voters.contains(&self.state.me)
     }
 
     pub(crate) fn watch_leadership(&self) -> watch::Receiver<Leadership> {
@@ -196,8 +227,11 @@ impl Group {
 
     /// Starts an election if a majority would vote for this replica.
     pub(crate) async fn campaign(&self) {
-        // A core that has ended is told of elsewhere.
-        drop(self.raft.trigger().elect(self.voters.len() > 1).await);
+        let voters = self.members().voters;
+        if voters.contains(&self.state.me) {
+            // A core that has ended is told of elsewhere.
+            drop(self.raft.trigger().elect(voters.len() > 1).await);
+        }
     }
 
     /// Makes this replica free to vote although it heard of the leader a moment ago, and deaf to
@@ -255,8 +289,12 @@ impl Group {
 
     /// A broker is there again: a leader does not wait any longer before it calls it.
     pub(crate) async fn call_again(&self, broker: BrokerId) {
-        let voter = self.voters.iter().copied().find(|voter| voter.broker_id == broker);
-        if let Some(voter) = voter.filter(|_| self.led_last()) {
+        if !self.led_last() {
+            return;
+        }
+        let Members { voters, learners, .. } = self.members();
+        let member = voters.into_iter().chain(learners).find(|one| one.broker_id == broker);
+        if let Some(voter) = member {
             drop(self.raft.trigger().reset_backoff([voter]).await);
         }
     }
@@ -473,6 +511,39 @@ fn first_membership(voters: &[ReplicaId]) -> io::Result<StoredMembership> {
     let members = ids.iter().map(|id| (*id, ())).collect::<BTreeMap<_, _>>();
     let membership = Membership::new(vec![ids], members).map_err(io::Error::other)?;
     Ok(StoredMembership::new(Some(log_id(LeaderEpoch::ZERO, 0)?), membership))
+}
+
+/// Makes a log that was no group's the log of one whose only voter is this replica. What Raft needs to
+/// know beside the log is durable when this returns: a vote in a term that no entry is above, and a
+/// membership at an entry that everything in the log follows.
+async fn adopt(
+    id: GroupId,
+    me: ReplicaId,
+    log: &Arc<Log>,
+    votes: &Votes,
+) -> io::Result<StoredMembership> {
+    let (blocking, newest) = (Arc::clone(log), log.latest_epoch());
+    let made = tokio::task::spawn_blocking(move || blocking.make_replicated()).await;
+    made.map_err(io::Error::other)?.map_err(io::Error::other)?;
+    let bounds = log.entry_bounds();
+    let first = bounds
+        .purged
+        .map_or((LeaderEpoch::ZERO, 0), |purged| (purged.leader_epoch, purged.index.get()));
+    let members = BTreeMap::from([(me, ())]);
+    let membership = Membership::new(vec![BTreeSet::from([me])], members);
+    let membership = membership.map_err(io::Error::other)?;
+    let membership = StoredMembership::new(Some(log_id(first.0, first.1)?), membership);
+    if votes.remembered(id).progress.is_some() {
+        return Ok(membership);
+    }
+    let last = bounds.last.ok_or_else(|| io::Error::other("an adopted log has a purged entry"))?;
+    // Also above the epoch that the log may have been served in without a batch of it.
+    let newest = newest.unwrap_or(LeaderEpoch::ZERO).max(last.leader_epoch).next();
+    let vote = types::Vote::new(types::term_of(newest)?, me);
+    let applied = log_id(last.leader_epoch, last.index.get())?;
+    let progress = Progress { applied, memberships: vec![membership.clone()] };
+    votes.save_adopted(id, vote, progress).await?;
+    Ok(membership)
 }
 
 /// Begins an empty log with the first membership, as openraft's `initialize` would on one replica.
