@@ -18,6 +18,7 @@ pub(crate) mod formation;
 pub(crate) mod image;
 mod member;
 mod membership;
+pub(crate) mod moves;
 pub(crate) mod nodes;
 pub(crate) mod outcome;
 mod placement;
@@ -46,6 +47,7 @@ use self::controller::Controller;
 use self::error::{ChangeError, ClusterStartError};
 use self::formation::reception::Reception;
 use self::image::{BrokerImage, Endpoint, Image, NodeImage};
+use self::moves::Mover;
 use self::producer_ids::ProducerIds;
 use self::reconciler::Reconciler;
 use self::state_machine::{Metadata, SharedMetadata};
@@ -123,7 +125,17 @@ impl Cluster {
         }
         let healths = parts.nodes.as_ref().map(|nodes| nodes.peers.health());
         let alive = Alive::new(identity.broker_id, healths);
-        let followers = start.follow(&group, &images, &alive);
+        let mut followers = start.follow(&group, &images, &alive);
+        if parts.nodes.is_some() {
+            let mover = Mover {
+                group: group.clone(),
+                images: images.clone(),
+                controller: controller.clone(),
+                partitions: parts.partitions.clone(),
+                alive: alive.clone(),
+            };
+            followers.spawn(mover.run());
+        }
 
         let (sender, reconciled) = watch::channel(LogIndex::default());
         let mut reconciler = Reconciler {

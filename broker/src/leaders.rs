@@ -153,10 +153,11 @@ impl Leaders {
 
     /// How a partition stands.
     pub(crate) fn standing(&self, topic: TopicId, partition: &PartitionImage) -> Standing {
-        let replicas = &partition.replicas;
+        let holders = partition.holders();
+        let replicas = &holders;
         let key = (topic, partition.partition);
         let local = replicas.contains(&self.here).then(|| self.partitions.get(key.0, key.1));
-        let mut standing = self.as_others_tell(key, replicas);
+        let mut standing = self.as_others_tell(key, replicas, &partition.replicas);
         standing.offline.extend(replicas.iter().copied().filter(|replica| self.is_down(*replica)));
         match local {
             None => {}
@@ -195,7 +196,7 @@ impl Leaders {
         standing
     }
 
-    fn as_others_tell(&self, key: Key, replicas: &[BrokerId]) -> Standing {
+    fn as_others_tell(&self, key: Key, replicas: &[BrokerId], settled: &[BrokerId]) -> Standing {
         let mut standing = Standing {
             leader: None,
             leader_epoch: LeaderEpoch::NONE,
@@ -207,7 +208,7 @@ impl Leaders {
             standing.leader_epoch = tenure.leader_epoch;
             standing.in_sync = in_order(replicas, &tenure.in_sync);
         }
-        if let [only] = replicas
+        if let [only] = settled
             && *only != self.here
             && standing.leader_epoch == LeaderEpoch::NONE
         {

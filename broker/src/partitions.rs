@@ -19,7 +19,7 @@ use storage::log::entries::LogKind;
 use crate::leaders::Key;
 use crate::leaders::news::LeadershipNews;
 use crate::partition::Partition;
-use crate::replication::Replication;
+use crate::replication::{Beginning, Replication};
 use crate::settings::TopicSettings;
 
 /// All local partitions.
@@ -95,18 +95,23 @@ impl Partitions {
     }
 
     /// Opens (or creates) the log of a partition with one replica and makes the partition available, or
-    /// records why it is offline. Does nothing for one that is open. Blocks on the disk: called by the
-    /// reconciler on its own thread.
-    pub(crate) fn open(&self, name: &LogName, settings: TopicSettings) {
+    /// records why it is offline. Does nothing for one that is open. `false` if the log had more
+    /// replicas once: it is to be opened as a group. Blocks on the disk: called by the reconciler on
+    /// its own thread.
+    pub(crate) fn open(&self, name: &LogName, settings: TopicSettings) -> bool {
         if self.is_online(name) {
-            return;
+            return true;
         }
-        let replica = self
-            .data_dir
-            .open_log(name, settings.log.clone(), LogKind::Direct)
+        let opened = self.data_dir.open_log(name, settings.log.clone(), LogKind::Direct);
+        if opened.is_err() && matches!(self.data_dir.log_kind(name), Ok(Some(LogKind::Replicated)))
+        {
+            return false;
+        }
+        let replica = opened
             .map(|log| raft::direct::direct(log, self.broker_id))
             .map_err(|error| error.to_string());
         self.take_in(name, settings, replica);
+        true
     }
 
     /// The same for a partition with several replicas, which are kept by `voters`, the preferred leader
@@ -115,12 +120,24 @@ impl Partitions {
         self: &Arc<Self>,
         name: &LogName,
         settings: TopicSettings,
+        beginning: Beginning,
         voters: Vec<ReplicaId>,
     ) {
-        if self.is_online(name) {
+        let adopts = beginning == Beginning::Adopt && !self.is_group(name);
+        if self.is_online(name) && !adopts {
             return;
         }
-        let replica = self.open_replica(name, &settings, voters).await;
+        let replica = self.open_replica(name, &settings, beginning, voters).await;
+        if self.is_online(name)
+            && let Err(reason) = &replica
+            && !self.is_group(name)
+        {
+            // It serves alone as before, until this is asked for again.
+            tracing::warn!(partition = %name.partition, %reason, "its replicas are not changed");
+            return;
+        }
+        // Everything that was produced before is committed by now, and was told so.
+        self.take_away(name);
         self.take_in(name, settings, replica);
     }
 
@@ -128,14 +145,44 @@ impl Partitions {
         self: &Arc<Self>,
         name: &LogName,
         settings: &TopicSettings,
+        beginning: Beginning,
         voters: Vec<ReplicaId>,
     ) -> Result<Arc<dyn Replica>, String> {
         let replication =
             self.replication.get().ok_or("this broker does not replicate with others")?;
         let (partitions, opened, config) = (Arc::clone(self), name.clone(), settings.log.clone());
-        let open = move || partitions.data_dir.open_log(&opened, config, LogKind::Replicated);
+        let open = move || {
+            let kind = match beginning {
+                Beginning::Found | Beginning::Join => LogKind::Replicated,
+                Beginning::Alone | Beginning::Adopt => {
+                    partitions.data_dir.log_kind(&opened)?.unwrap_or(LogKind::Direct)
+                }
+            };
+            partitions.data_dir.open_log(&opened, config, kind)
+        };
         let log = on_blocking_pool(open).await.map_err(|error| error.to_string())?;
-        replication.open(group(name), log, voters).await
+        match beginning {
+            Beginning::Found => replication.open(group(name), log, voters).await,
+            Beginning::Join => replication.join(group(name), log, voters).await,
+            Beginning::Alone | Beginning::Adopt => replication.adopt(group(name), log).await,
+        }
+    }
+
+    /// Whether the log of a partition that is open is a group's.
+    pub(crate) fn is_group(&self, name: &LogName) -> bool {
+        let open = self.get(name.topic_id, name.partition.partition);
+        open.is_ok_and(|open| open.replica.log().kind() == LogKind::Replicated)
+    }
+
+    /// Makes these the replicas of a partition that is led here. The sentence of an error says why that
+    /// is not done yet.
+    pub(crate) async fn change_replicas(
+        &self,
+        (topic_id, partition): Key,
+        to: Vec<ReplicaId>,
+    ) -> Result<(), String> {
+        let replication = self.replication.get().ok_or("there is no other replica")?;
+        replication.change_replicas(GroupId { topic_id, partition }, to).await
     }
 
     fn is_online(&self, name: &LogName) -> bool {
@@ -351,7 +398,7 @@ mod tests {
         let topic_id = TopicId::new(uuid::Uuid::from_u128(5)).unwrap();
         let partition = TopicPartition::new(TopicName::new("t").unwrap(), PartitionId::new(0));
         let name = LogName { partition, topic_id };
-        lonely.open_group(&name, settings(), Vec::new()).await;
+        lonely.open_group(&name, settings(), Beginning::Found, Vec::new()).await;
         let found = lonely.get(topic_id, PartitionId::new(0));
         assert!(matches!(found, Err(LookupError::Offline(why)) if why.contains("replicate")));
     }

@@ -11,6 +11,19 @@ use raft::replica::{Replica, SeamFuture};
 use raft::types::{GroupId, ReplicaId};
 use storage::log::Log;
 
+/// What the replica of a group is on this broker when it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    /// No group: the only replica.
+    Alone,
+    /// One of those that found the group, if nobody has.
+    Found,
+    /// A new one: those that are there let it in.
+    Join,
+    /// The only one so far; its log becomes the group's.
+    Adopt,
+}
+
 /// Opens, closes and steers groups.
 ///
 /// # Contract
@@ -24,6 +37,29 @@ pub(crate) trait Replication: Send + Sync + 'static {
         log: Arc<Log>,
         voters: Vec<ReplicaId>,
     ) -> SeamFuture<'_, Result<Arc<dyn Replica>, String>>;
+
+    /// The same for a replica that those who are there will let in.
+    fn join(
+        &self,
+        group: GroupId,
+        log: Arc<Log>,
+        replicas: Vec<ReplicaId>,
+    ) -> SeamFuture<'_, Result<Arc<dyn Replica>, String>>;
+
+    /// The same for the only replica of a partition, whose log may be no group's yet.
+    fn adopt(
+        &self,
+        group: GroupId,
+        log: Arc<Log>,
+    ) -> SeamFuture<'_, Result<Arc<dyn Replica>, String>>;
+
+    /// Makes these the replicas of a group that is led from here. The sentence of an error says why it
+    /// is not done yet.
+    fn change_replicas(
+        &self,
+        group: GroupId,
+        to: Vec<ReplicaId>,
+    ) -> SeamFuture<'_, Result<(), String>>;
 
     /// Stops the group; its log may be closed or deleted then. Does nothing for one that is not open.
     fn close(&self, group: GroupId) -> SeamFuture<'_, ()>;
@@ -58,6 +94,37 @@ impl Replication for Groups {
     ) -> SeamFuture<'_, Result<Arc<dyn Replica>, String>> {
         Box::pin(async move {
             Self::open(self, group, log, voters).await.map_err(|error| error.to_string())
+        })
+    }
+
+    fn join(
+        &self,
+        group: GroupId,
+        log: Arc<Log>,
+        replicas: Vec<ReplicaId>,
+    ) -> SeamFuture<'_, Result<Arc<dyn Replica>, String>> {
+        Box::pin(async move {
+            Self::join(self, group, log, replicas).await.map_err(|error| error.to_string())
+        })
+    }
+
+    fn adopt(
+        &self,
+        group: GroupId,
+        log: Arc<Log>,
+    ) -> SeamFuture<'_, Result<Arc<dyn Replica>, String>> {
+        Box::pin(
+            async move { Self::adopt(self, group, log).await.map_err(|error| error.to_string()) },
+        )
+    }
+
+    fn change_replicas(
+        &self,
+        group: GroupId,
+        to: Vec<ReplicaId>,
+    ) -> SeamFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            Self::change_replicas(self, group, to).await.map_err(|error| error.to_string())
         })
     }
 

@@ -244,6 +244,27 @@ impl Replication for TestReplication {
         Box::pin(async { Ok(replica as Arc<dyn Replica>) })
     }
 
+    fn join(
+        &self,
+        group: GroupId,
+        log: Arc<Log>,
+        replicas: Vec<ReplicaId>,
+    ) -> SeamFuture<'_, Result<Arc<dyn Replica>, String>> {
+        self.open(group, log, replicas)
+    }
+
+    fn adopt(
+        &self,
+        group: GroupId,
+        log: Arc<Log>,
+    ) -> SeamFuture<'_, Result<Arc<dyn Replica>, String>> {
+        self.open(group, log, Vec::new())
+    }
+
+    fn change_replicas(&self, _: GroupId, _: Vec<ReplicaId>) -> SeamFuture<'_, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn close(&self, group: GroupId) -> SeamFuture<'_, ()> {
         self.asked.lock().push(Asked::Close(group));
         let closed = self.open.lock().remove(&group);

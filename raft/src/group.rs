@@ -7,6 +7,7 @@
 //! Every call into openraft runs to its end on a task that nobody cancels: a call that is dropped
 //! while the core ends breaks later calls.
 
+mod change;
 pub(crate) mod codec;
 mod fitness;
 mod founding;
@@ -51,6 +52,8 @@ use crate::replica::{
 };
 use crate::types::{GroupId, ReplicaId};
 use crate::votes::{Progress, Votes};
+pub use change::ChangeError;
+use change::Members;
 use log_store::LogStore;
 use network::Network;
 pub(crate) use serve::decode as decode_request;
@@ -58,7 +61,7 @@ pub use state::Clock;
 use state::{GroupState, Nobody};
 use state_machine::StateMachine;
 use tenure::NotTaken;
-use types::{LogId, PartitionRaft, Proposal};
+use types::{LogId, PartitionRaft, Proposal, StoredMembership};
 
 type PartitionGroup = Raft<PartitionRaft, StateMachine>;
 
@@ -72,8 +75,20 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Eviction gives up waiting for Raft after this.
 const PURGE_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// How a replica begins whose log says nothing of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    /// As one of those that found the group together.
+    Found,
+    /// With nothing, until the leader calls.
+    Join,
+    /// Alone, with a log that was no group's.
+    Adopt,
+}
+
 /// What a group is opened with.
 pub(crate) struct GroupParts {
+    pub(crate) beginning: Beginning,
     pub(crate) id: GroupId,
     pub(crate) me: ReplicaId,
     pub(crate) log: Arc<Log>,
@@ -87,7 +102,8 @@ pub(crate) struct GroupParts {
 pub(crate) struct Group {
     state: Arc<GroupState>,
     raft: PartitionGroup,
-    voters: Vec<ReplicaId>,
+    /// In the order in which the metadata names them; the first is preferred as leader.
+    preferred: Mutex<Vec<ReplicaId>>,
     /// What of another broker is not let in for a while.
     fence: Mutex<Option<Fence>>,
     /// Which brokers are there, as the detector says.
@@ -110,12 +126,18 @@ struct Fence {
 impl Group {
     /// Opens the replica and lets it take part. It runs until [`Group::close`].
     pub(crate) async fn open(parts: GroupParts) -> io::Result<Arc<Self>> {
-        let GroupParts { id, me, log, voters, votes, peers, clock } = parts;
-        let first = founding::first_membership(&voters)?;
+        let GroupParts { beginning, id, me, log, voters, votes, peers, clock } = parts;
+        let first = match beginning {
+            Beginning::Found => founding::first_membership(&voters)?,
+            Beginning::Join => StoredMembership::default(),
+            Beginning::Adopt => founding::adopt(id, me, &log, &votes).await?,
+        };
         let opening = (Arc::clone(&log), votes, first);
         let state = tokio::task::spawn_blocking(move || {
             let (log, votes, first) = opening;
-            founding::begin(id, &log, &votes, &first, (clock)())?;
+            if beginning == Beginning::Found {
+                founding::begin(id, &log, &votes, &first, (clock)())?;
+            }
             GroupState::open(id, me, log, votes, clock, first)
         });
         let state = state.await.map_err(io::Error::other)??;
@@ -141,7 +163,7 @@ impl Group {
         let group = Arc::new(Self {
             state,
             raft,
-            voters,
+            preferred: Mutex::new(voters),
             fence: Mutex::new(None),
             health,
             fitness,
@@ -171,9 +193,18 @@ impl Group {
         self.state.id
     }
 
-    /// In the order in which the metadata names them; the first is preferred as leader.
-    pub(crate) fn voters(&self) -> &[ReplicaId] {
-        &self.voters
+    /// Whose votes count, as this replica's log says, in the order of preference.
+    pub(crate) fn voters(&self) -> Vec<ReplicaId> {
+        let voters = self.members().voters;
+        let preferred = self.preferred.lock();
+        let place = |id: &ReplicaId| preferred.iter().position(|one| one == id);
+        let mut voters: Vec<_> = voters.into_iter().collect();
+        voters.sort_by_key(|id| place(id).unwrap_or(usize::MAX));
+        voters
+    }
+
+    fn is_voter(&self) -> bool {
+        self.members().voters.contains(&self.state.me)
     }
 
     pub(crate) fn watch_leadership(&self) -> watch::Receiver<Leadership> {
@@ -202,8 +233,11 @@ impl Group {
 
     /// Starts an election if a majority would vote for this replica.
     pub(crate) async fn campaign(&self) {
-        // A core that has ended is told of elsewhere.
-        drop(self.raft.trigger().elect(self.voters.len() > 1).await);
+        let voters = self.members().voters;
+        if voters.contains(&self.state.me) {
+            // A core that has ended is told of elsewhere.
+            drop(self.raft.trigger().elect(voters.len() > 1).await);
+        }
     }
 
     /// Makes this replica free to vote although it heard of the leader a moment ago, and deaf to
@@ -261,8 +295,12 @@ impl Group {
 
     /// A broker is there again: a leader does not wait any longer before it calls it.
     pub(crate) async fn call_again(&self, broker: BrokerId) {
-        let voter = self.voters.iter().copied().find(|voter| voter.broker_id == broker);
-        if let Some(voter) = voter.filter(|_| self.led_last()) {
+        if !self.led_last() {
+            return;
+        }
+        let Members { voters, learners, .. } = self.members();
+        let member = voters.into_iter().chain(learners).find(|one| one.broker_id == broker);
+        if let Some(voter) = member {
             drop(self.raft.trigger().reset_backoff([voter]).await);
             // It need not lack anything to be told who leads.
             drop(self.raft.trigger().heartbeat().await);

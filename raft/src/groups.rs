@@ -27,8 +27,8 @@ use storage::error::OpenError;
 use storage::log::Log;
 use tokio::sync::Notify;
 
-pub use crate::group::Clock;
-use crate::group::{Group, GroupParts, decode_request};
+use crate::group::{Beginning, Group, GroupParts, decode_request};
+pub use crate::group::{ChangeError, Clock};
 use crate::metrics;
 use crate::peers::{Caller, Message, Peers, Service, ServiceId};
 use crate::replica::{Replica, SeamFuture};
@@ -204,6 +204,57 @@ impl Groups {
         log: Arc<Log>,
         voters: Vec<ReplicaId>,
     ) -> Result<Arc<dyn Replica>, GroupError> {
+        self.begin(Beginning::Found, id, log, voters).await
+    }
+
+    /// Opens a replica that others will let into their group ([`Groups::change_replicas`]); `replicas`
+    /// are those that the group is to have. An empty log stays so until its leader calls. For the rest
+    /// see [`Groups::open`].
+    ///
+    /// # Errors
+    /// [`GroupError`].
+    pub async fn join(
+        &self,
+        id: GroupId,
+        log: Arc<Log>,
+        replicas: Vec<ReplicaId>,
+    ) -> Result<Arc<dyn Replica>, GroupError> {
+        self.begin(Beginning::Join, id, log, replicas).await
+    }
+
+    /// Makes a group of a partition that had this replica alone, and opens it. The log may be direct,
+    /// and then becomes a replicated one; from then on it has no other writer. Repeated after a crash
+    /// at any step it goes on from there. For the rest see [`Groups::open`].
+    ///
+    /// # Errors
+    /// [`GroupError`].
+    pub async fn adopt(&self, id: GroupId, log: Arc<Log>) -> Result<Arc<dyn Replica>, GroupError> {
+        self.begin(Beginning::Adopt, id, log, vec![self.inner.me]).await
+    }
+
+    /// Makes these the replicas of a group that is led from here, the first of them preferred as leader.
+    /// Each must be open on its node, or come to be ([`Groups::join`]). A change that was left half done
+    /// is completed, also another one. A leader that is not among them hands over, and the next has to
+    /// be asked.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn change_replicas(
+        &self,
+        id: GroupId,
+        to: Vec<ReplicaId>,
+    ) -> Result<(), ChangeError> {
+        let group = self.inner.group(id).ok_or(ChangeError::NotLeader)?;
+        group.change_replicas(to).await
+    }
+
+    async fn begin(
+        &self,
+        beginning: Beginning,
+        id: GroupId,
+        log: Arc<Log>,
+        voters: Vec<ReplicaId>,
+    ) -> Result<Arc<dyn Replica>, GroupError> {
         let inner = &self.inner;
         if !voters.contains(&inner.me) {
             return Err(GroupError::NotAVoter { group: id, me: inner.me });
@@ -218,7 +269,7 @@ impl Groups {
         }
         // On a task of its own: a caller that goes away must not leave the group half open.
         let inner = Arc::clone(inner);
-        let opening = tokio::spawn(async move { inner.open(id, log, voters).await });
+        let opening = tokio::spawn(async move { inner.open(beginning, id, log, voters).await });
         let opened = opening.await.unwrap_or_else(|stopped| Err(io::Error::other(stopped)));
         match opened {
             Ok(group) => Ok(Arc::new(group)),
@@ -289,7 +340,7 @@ impl Groups {
         if !group.leadership().is_local {
             return Err(TransferError::NotLeader(id));
         }
-        let voter = group.voters().iter().copied().find(|voter| voter.broker_id == to);
+        let voter = group.voters().into_iter().find(|voter| voter.broker_id == to);
         let voter = voter.ok_or(TransferError::NotAVoter(id, to))?;
         if !self.inner.peers.is_fit(to) {
             return Err(TransferError::Unfit(id, to));
@@ -317,10 +368,10 @@ impl Groups {
         let transfers = self.inner.open_groups().into_iter().filter_map(|group| {
             let others = group.in_sync().into_iter().filter(|broker| *broker != me);
             // In the order of preference, so that what one broker led spreads over the others.
-            let prefer = |broker: &BrokerId| {
-                group.voters().iter().position(|voter| voter.broker_id == *broker)
-            };
-            let to = others.min_by_key(prefer)?;
+            let voters = group.voters();
+            let prefer =
+                |broker: &BrokerId| voters.iter().position(|voter| voter.broker_id == *broker);
+            let to = others.filter(|broker| prefer(broker).is_some()).min_by_key(prefer)?;
             let (id, groups) = (group.id(), self.clone());
             Some(async move {
                 if let Err(error) = groups.transfer(id, to).await {
@@ -345,11 +396,13 @@ impl Groups {
 impl Inner {
     async fn open(
         self: Arc<Self>,
+        beginning: Beginning,
         id: GroupId,
         log: Arc<Log>,
         voters: Vec<ReplicaId>,
     ) -> io::Result<Arc<Group>> {
         let parts = GroupParts {
+            beginning,
             id,
             me: self.me,
             log,

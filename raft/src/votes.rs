@@ -117,6 +117,20 @@ impl Votes {
         self.save(vec![Record::Vote { group, vote }]).await
     }
 
+    /// Makes durable with what a log begins that was no group's.
+    ///
+    /// # Errors
+    /// The device's, final.
+    pub(crate) async fn save_adopted(
+        &self,
+        group: GroupId,
+        vote: Vote,
+        progress: Progress,
+    ) -> io::Result<()> {
+        // The vote first: without progress it is adopted again.
+        self.save(vec![Record::Vote { group, vote }, Record::Progress { group, progress }]).await
+    }
+
     /// Writes a vote that promises nothing more than the last one did. It may be lost with the power.
     ///
     /// # Errors

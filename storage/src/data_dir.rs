@@ -272,6 +272,20 @@ impl DataDir {
         Ok(names)
     }
 
+    /// Of which kind the log of a partition is; `None` if it has none, or one without a segment that
+    /// may become either. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError::Corrupt`] for the log of another topic; [`OpenError::Io`].
+    pub fn log_kind(&self, name: &LogName) -> Result<Option<LogKind>, OpenError> {
+        let claim = self.claim(&name.partition)?;
+        if let Some(open) = &claim.open {
+            return Ok(Some(open.log.kind()));
+        }
+        let directory = self.path.join(name.partition.to_string());
+        log_directory::kind(&*self.environment.device, name, &directory)
+    }
+
     /// Opens a partition's log, recovering it if needed, or creates it if `name` has no directory.
     /// The parent directory is synced before this returns. A log that is open already is returned as
     /// it is; its settings stay. Blocks.

@@ -179,8 +179,8 @@ impl Log {
     /// See [`AppendError`]; nothing was appended.
     ///
     /// # Panics
-    /// If the header does not describe the body, `epoch` is older than the log's newest, or the log
-    /// is replicated: all are the caller's to check.
+    /// If the header does not describe the body or `epoch` is older than the log's newest: both are
+    /// the caller's to check.
     pub fn append(
         &self,
         batch: AppendBatch,
@@ -192,6 +192,10 @@ impl Log {
         assert_eq!(batch_bytes, header.batch_bytes(), "a header describes its own body");
         let mut state = self.state.lock();
         state.check_appendable()?;
+        if state.entries.is_some() {
+            // It has become a replicated one: its new owner takes batches, in a moment.
+            return Err(AppendError::Busy { pending_bytes: 0 });
+        }
         let segment_bytes_max = state.config.segment_bytes_max;
         if as_u64(batch_bytes) > u64::from(segment_bytes_max) {
             return Err(AppendError::LargerThanSegment { batch_bytes, segment_bytes_max });

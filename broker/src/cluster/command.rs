@@ -12,20 +12,23 @@
 //!       7 take producer ids i64 count
 //!       8 set resource settings  u8 0 group or 1 client metrics, name, values before, values after
 //!       9 register node     as kind 0, then 16 bytes directory id, inter-node host, u16 port
+//!      10 move replicas     list of (id, i32 partition, list of broker; none: as they are)
+//!      11 settle replicas   id, i32 partition, list of broker
 //! ```
 //! These bytes live for ever: a field is never changed, a kind never reused. A new kind or version
 //! makes older programs stop with a clear word instead of guessing. A broker that no other node can
 //! reach is registered with kind 0, which they understand.
 
 use protocol::topic::{TopicId, TopicName};
-use protocol::types::BrokerId;
+use protocol::types::{BrokerId, PartitionId};
 
 use super::codec::{DecodeError, Reader, Writer};
 use super::image::{BrokerImage, Endpoint, NodeImage, SettingsResource, SettingsScope};
+use super::moves::Move;
 use crate::settings::Values;
 
 const VERSION: u8 = 1;
-const KIND_MAX: u8 = 9;
+const KIND_MAX: u8 = 11;
 
 /// One change. What it wants may have become impossible when its turn comes: see
 /// [`super::outcome::Refusal`].
@@ -47,6 +50,10 @@ pub(super) enum Command {
     SetBrokerSettings { scope: SettingsScope, before: Values, after: Values },
     /// The next producer ids are given away.
     TakeProducerIds { count: i64 },
+    /// Partitions are to have other replicas; each is noted or refused on its own.
+    MoveReplicas(Vec<Move>),
+    /// The replicas of a partition are these now, unless others are wanted by now.
+    SettleReplicas(Move),
     /// The settings of a group or a subscription become `after`, unless they are no longer `before`.
     SetResourceSettings { resource: SettingsResource, before: Values, after: Values },
 }
@@ -123,6 +130,14 @@ impl Command {
                 to.u8(7);
                 to.i64(*count);
             }
+            Self::MoveReplicas(moves) => {
+                to.u8(10);
+                to.list(moves, write_move);
+            }
+            Self::SettleReplicas(settled) => {
+                to.u8(11);
+                write_move(&mut to, settled);
+            }
             Self::SetResourceSettings { resource, before, after } => {
                 to.u8(8);
                 write_resource(&mut to, resource);
@@ -183,6 +198,8 @@ impl Command {
                 let node = Some(read_node(from)?);
                 Self::RegisterBroker { broker, image: BrokerImage { node, ..image } }
             }
+            10 => Self::MoveReplicas(from.list(read_move)?),
+            11 => Self::SettleReplicas(read_move(from)?),
             kind => return Err(newer("command kind", kind, KIND_MAX)),
         })
     }
@@ -203,6 +220,20 @@ fn read_new_topic(from: &mut Reader<'_>) -> Result<NewTopic, DecodeError> {
         id: from.topic_id()?,
         partitions: read_replicas(from)?,
         overrides: from.values()?,
+    })
+}
+
+fn write_move(to: &mut Writer, one: &Move) {
+    to.topic_id(one.topic);
+    to.i32(one.partition.get());
+    to.list(&one.wanted, |to, broker| to.broker(*broker));
+}
+
+fn read_move(from: &mut Reader<'_>) -> Result<Move, DecodeError> {
+    Ok(Move {
+        topic: from.topic_id()?,
+        partition: PartitionId::new(from.i32()?),
+        wanted: from.list(Reader::broker)?,
     })
 }
 
@@ -306,6 +337,8 @@ mod tests {
         let node = NodeImage { directory_id: Uuid::from_u128(5), host: "h".into(), port: 65_535 };
         let reachable = BrokerImage { node: Some(node), ..image.clone() };
         let scope = SettingsScope::Broker(BrokerId::new(7));
+        let (topic, partition) = (id(4), PartitionId::new(2));
+        let moved = Move { topic, partition, wanted: vec![BrokerId::new(3), BrokerId::new(1)] };
         let partitions = vec![vec![BrokerId::new(1)], vec![BrokerId::new(1), BrokerId::new(2)]];
         vec![
             Command::RegisterBroker { broker: BrokerId::new(1), image },
@@ -326,6 +359,11 @@ mod tests {
             Command::SetTopicSettings { topic: id(3), before: Values::new(), after: values("a") },
             Command::SetBrokerSettings { scope, before: values("b"), after: Values::new() },
             Command::TakeProducerIds { count: 1000 },
+            Command::MoveReplicas(vec![
+                moved.clone(),
+                Move { wanted: Vec::new(), ..moved.clone() },
+            ]),
+            Command::SettleReplicas(moved),
             Command::SetResourceSettings {
                 resource: SettingsResource::Group("g".into()),
                 before: Values::new(),

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use protocol::topic::{TopicId, TopicName};
-use protocol::types::{BrokerId, LogIndex};
+use protocol::types::{BrokerId, LogIndex, PartitionId};
 use raft::replicated_state::ReplicatedState;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::command::{Command, NewPartitions, NewTopic};
 use super::error::ChangeError;
 use super::image::{BrokerImage, Image, SettingsResource, SettingsScope};
+use super::moves::Move;
 use super::outcome::{Effect, Outcome, Refusal};
 use crate::settings::{BrokerSettings, Values};
 
@@ -150,6 +151,30 @@ impl Controller {
             Command::CreatePartitions(good.iter().map(|growth| growth.0.clone()).collect())
         };
         self.propose_each(planned, command).await
+    }
+
+    /// Notes which replicas partitions are to have.
+    pub(crate) async fn move_replicas(
+        &self,
+        moves: Vec<Result<Move, ChangeError>>,
+    ) -> Changed<Move> {
+        let command =
+            |good: &[&Move]| Command::MoveReplicas(good.iter().map(|one| (*one).clone()).collect());
+        self.propose_each(moves, command).await
+    }
+
+    /// Notes that a partition has the replicas that were wanted.
+    ///
+    /// # Errors
+    /// [`Refusal::Changed`] if others are wanted by now.
+    pub(super) async fn settle_replicas(
+        &self,
+        topic: TopicId,
+        partition: PartitionId,
+        wanted: Vec<BrokerId>,
+    ) -> Result<(), ChangeError> {
+        let settled = Move { topic, partition, wanted };
+        self.propose(Command::SettleReplicas(settled)).await.map(drop)
     }
 
     /// Changes a topic's overrides: all of `changes` or nothing. Returns the new index.

@@ -108,6 +108,17 @@ pub(crate) struct PartitionImage {
     pub(crate) partition: PartitionId,
     /// Where its replicas are; the first is preferred as leader.
     pub(crate) replicas: Vec<BrokerId>,
+    /// While they are changed.
+    pub(crate) moving: Option<Box<Moving>>,
+}
+
+/// A change of a partition's replicas that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Moving {
+    /// What they are to be.
+    pub(crate) wanted: Vec<BrokerId>,
+    /// Those that may have one although they are neither replicas nor wanted: an earlier change began.
+    pub(crate) others: Vec<BrokerId>,
 }
 
 impl Image {

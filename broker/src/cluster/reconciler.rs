@@ -22,6 +22,7 @@ use uuid::Uuid;
 use self::plan::{Local, Plan, Strays};
 use super::image::Image;
 use crate::partitions::Partitions;
+use crate::replication::Beginning;
 use crate::settings::BrokerSettings;
 
 /// Logs that are opened or deleted at once. Opening waits for the disk most of the time.
@@ -80,8 +81,10 @@ impl Reconciler {
     }
 
     async fn carry_out(&self, plan: Plan, image: &Arc<Image>) {
-        let is_alone = |local: &Local| local.replicas.len() == 1;
-        let (alone, replicated): (Vec<_>, Vec<_>) = plan.delete.into_iter().partition(is_alone);
+        let is_group = |local: &Local| {
+            local.beginning != Beginning::Alone || self.partitions.is_group(&local.name)
+        };
+        let (replicated, alone): (Vec<_>, Vec<_>) = plan.delete.into_iter().partition(is_group);
         let partitions = self.partitions.clone();
         each(alone, move |local| partitions.delete(&local.name)).await;
         let partitions = self.partitions.clone();
@@ -90,14 +93,24 @@ impl Reconciler {
             async move { partitions.delete_group(local.name).await }
         })
         .await;
-        let (alone, replicated): (Vec<_>, Vec<_>) =
-            plan.open.into_iter().partition(|(local, _)| is_alone(local));
-        let partitions = self.partitions.clone();
-        each(alone, move |(local, settings)| partitions.open(&local.name, settings)).await;
+        let is_alone = |(local, _): &(Local, _)| local.beginning == Beginning::Alone;
+        let (alone, mut replicated): (Vec<_>, Vec<_>) = plan.open.into_iter().partition(is_alone);
+        // A log that had more replicas once stays a group.
+        let once = Arc::new(Mutex::new(Vec::new()));
+        let (partitions, adopted) = (self.partitions.clone(), once.clone());
+        each(alone, move |(local, settings)| {
+            if !partitions.open(&local.name, settings.clone()) {
+                adopted.lock().push((Local { beginning: Beginning::Adopt, ..local }, settings));
+            }
+        })
+        .await;
+        replicated.append(&mut once.lock());
         let (partitions, image) = (self.partitions.clone(), image.clone());
         each_at_once(replicated, move |(local, settings)| {
             let (partitions, voters) = (partitions.clone(), voters(&image, &local.replicas));
-            async move { partitions.open_group(&local.name, settings, voters).await }
+            async move {
+                partitions.open_group(&local.name, settings, local.beginning, voters).await;
+            }
         })
         .await;
         let partitions = self.partitions.clone();
@@ -125,7 +138,7 @@ fn set_aside(data_dir: &DataDir, name: &LogName) {
 
 /// The replicas on `brokers` as Raft knows them. A broker that has never told how others reach it has
 /// no directory that could be named; it has a vote all the same, which it cannot cast.
-fn voters(image: &Image, brokers: &[BrokerId]) -> Vec<ReplicaId> {
+pub(super) fn voters(image: &Image, brokers: &[BrokerId]) -> Vec<ReplicaId> {
     let voter = |broker: &BrokerId| {
         let node = image.brokers.get(broker).and_then(|broker| broker.node.as_ref());
         let directory_id = node.map_or(Uuid::nil(), |node| node.directory_id);

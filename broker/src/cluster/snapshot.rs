@@ -5,7 +5,8 @@
 //! topics: list of (name, id, list of replica lists, values) │ deleted topics: list of id │
 //! broker settings: list of (option broker, values) │ features: list of (text, i16) │
 //! i64 next producer id │ from version 2 on: list of (u8 0 group or 1 client metrics, name, values) │
-//! from version 3 on: list of (broker, node), as `command.rs` writes a node
+//! from version 3 on: list of (broker, node), as `command.rs` writes a node │
+//! from version 4 on: list of (id, i32 partition, list of wanted, list of other brokers)
 //! ```
 //! A version is written only where there is something to write at its end, so that older programs can
 //! go on with what they know.
@@ -14,6 +15,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use protocol::topic::TopicId;
 use protocol::types::{LogIndex, PartitionId};
 
 use super::codec::{DecodeError, Reader, Writer};
@@ -21,21 +23,26 @@ use super::command::{
     newer, read_broker, read_node, read_replicas, read_resource, read_scope, write_broker,
     write_node, write_replicas, write_resource, write_scope,
 };
-use super::image::{Image, PartitionImage, TopicImage};
+use super::image::{Image, Moving, PartitionImage, TopicImage};
 
 /// The newest version.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// The first with settings of groups and subscriptions.
 const RESOURCES_SINCE: u8 = 2;
 /// The first that tells how nodes reach each other.
 const NODES_SINCE: u8 = 3;
+/// The first that tells whose replicas are being changed.
+const MOVES_SINCE: u8 = 4;
 
 /// Writes `image`.
 pub(super) fn encode(image: &Image) -> Bytes {
     let mut to = Writer::default();
     let nodes = image.brokers.iter().filter_map(|(id, broker)| Some((id, broker.node.as_ref()?)));
     let nodes: Vec<_> = nodes.collect();
-    let version = if !nodes.is_empty() {
+    let moves: Vec<_> = moves(image).collect();
+    let version = if !moves.is_empty() {
+        MOVES_SINCE
+    } else if !nodes.is_empty() {
         NODES_SINCE
     } else if !image.resource_settings.is_empty() {
         RESOURCES_SINCE
@@ -77,7 +84,42 @@ pub(super) fn encode(image: &Image) -> Bytes {
             write_node(to, node);
         });
     }
+    if version >= MOVES_SINCE {
+        to.list(moves, |to, (topic, partition, moving)| {
+            to.topic_id(topic);
+            to.i32(partition.get());
+            to.list(&moving.wanted, |to, broker| to.broker(*broker));
+            to.list(&moving.others, |to, broker| to.broker(*broker));
+        });
+    }
     to.finish()
+}
+
+fn moves(image: &Image) -> impl Iterator<Item = (TopicId, PartitionId, &Moving)> {
+    image.topics.values().flat_map(|topic| {
+        let moving = topic.partitions.iter().filter_map(|partition| {
+            Some((topic.id, partition.partition, partition.moving.as_deref()?))
+        });
+        moving
+    })
+}
+
+fn restore_moves(image: &mut Image, from: &mut Reader<'_>) -> Result<(), DecodeError> {
+    let read = |from: &mut Reader<'_>| {
+        let (topic, partition) = (from.topic_id()?, from.i32()?);
+        let (wanted, others) = (from.list(Reader::broker)?, from.list(Reader::broker)?);
+        Ok((topic, partition, Moving { wanted, others }))
+    };
+    for (topic, partition, moving) in from.list(read)? {
+        let impossible = DecodeError::Impossible("a move of replicas");
+        let name = image.topic_names.get(&topic).ok_or(impossible.clone())?;
+        let topics = Arc::make_mut(&mut image.topics);
+        let topic = Arc::make_mut(topics.get_mut(name).ok_or(impossible.clone())?);
+        let index = usize::try_from(partition).ok();
+        let found = index.and_then(|index| topic.partitions.get_mut(index));
+        found.ok_or(impossible)?.moving = Some(Box::new(moving));
+    }
+    Ok(())
 }
 
 /// Reads what [`encode`] wrote.
@@ -119,6 +161,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
             broker.node = Some(node);
         }
     }
+    if version >= MOVES_SINCE {
+        restore_moves(&mut image, &mut from)?;
+    }
     from.finish()?;
     Ok(image)
 }
@@ -138,7 +183,9 @@ pub(super) fn partitions(
     replicas: Vec<Vec<protocol::types::BrokerId>>,
 ) -> Vec<PartitionImage> {
     let numbered = (first..).map(PartitionId::new).zip(replicas);
-    numbered.map(|(partition, replicas)| PartitionImage { partition, replicas }).collect()
+    numbered
+        .map(|(partition, replicas)| PartitionImage { partition, replicas, moving: None })
+        .collect()
 }
 
 #[cfg(test)]

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::topic::TopicId;
-use protocol::types::LogIndex;
+use protocol::types::{LogIndex, PartitionId};
 use raft::replicated_state::StateMachine;
 use tokio::sync::watch;
 
 use super::codec::DecodeError;
 use super::command::{Command, NewPartitions, NewTopic};
-use super::image::{Image, TopicImage};
+use super::image::{Image, PartitionImage, TopicImage};
+use super::moves::Move;
 use super::outcome::{Effect, Outcome, Refusal};
 use super::snapshot;
 use crate::settings::Values;
@@ -125,6 +126,20 @@ fn apply(image: &mut Image, command: Command) -> Effect {
         Command::CreatePartitions(topics) => {
             Effect::Each(topics.into_iter().map(|topic| grow_topic(image, topic)).collect())
         }
+        Command::MoveReplicas(moves) => {
+            let moved = moves.into_iter().map(|one| {
+                with_partition(image, one.topic, one.partition, |partition| {
+                    partition.want(one.wanted);
+                    Ok(())
+                })
+            });
+            Effect::Each(moved.collect())
+        }
+        Command::SettleReplicas(Move { topic, partition, wanted }) => {
+            effect(with_partition(image, topic, partition, |partition| {
+                partition.settle(wanted).then_some(()).ok_or(Refusal::Changed)
+            }))
+        }
         Command::SetTopicSettings { topic, before, after } => {
             effect(with_topic(image, topic, |topic| {
                 if topic.overrides != before {
@@ -216,6 +231,19 @@ fn grow_topic(image: &mut Image, new: NewPartitions) -> Result<(), Refusal> {
         }
         topic.partitions.extend(snapshot::partitions(new.before, new.added));
         Ok(())
+    })
+}
+
+fn with_partition(
+    image: &mut Image,
+    topic: TopicId,
+    partition: PartitionId,
+    change: impl FnOnce(&mut PartitionImage) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    with_topic(image, topic, |topic| {
+        let index = usize::try_from(partition.get()).ok();
+        let found = index.and_then(|index| topic.partitions.get_mut(index));
+        change(found.ok_or(Refusal::UnknownTopic)?)
     })
 }
 

@@ -1,16 +1,13 @@
 //! AlterPartitionReassignments (API key 45, KIP-455, KIP-860): moves partitions between brokers.
 //!
-//! Replicas can only be on brokers that are registered, and one node is the only one: what may be
-//! asked for is what is so already, and done at once. Nothing is ever under way, so that there is
-//! never anything to cancel.
+//! What is asked for is noted in the metadata and answered at once; the leaders of the partitions do
+//! it (`cluster::moves`). To cancel is to ask for the replicas that there were before.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use kafka_protocol::messages as m;
-use kafka_protocol::messages::alter_partition_reassignments_request::{
-    ReassignablePartition, ReassignableTopic,
-};
+use kafka_protocol::messages::alter_partition_reassignments_request::ReassignablePartition;
 use kafka_protocol::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
 };
@@ -25,8 +22,10 @@ use protocol::types::BrokerId;
 use crate::authorize::{Operation, Resource, authorize};
 use crate::broker::Broker;
 use crate::cluster::image::Image;
+use crate::cluster::moves::Move;
 use crate::context::RequestContext;
-use crate::reply::Work;
+use crate::error_map;
+use crate::reply::{Reply, Work};
 use crate::wire_text::message;
 
 /// Why a partition stays as it is; no sentence where the code says it all.
@@ -38,25 +37,62 @@ pub(crate) fn handle(
     context: &RequestContext,
     request: AlterPartitionReassignmentsRequest,
 ) -> Work {
+    let (broker, context) = (broker.clone(), context.clone());
+    Work::later(async move { alter(&broker, &context, request).await })
+}
+
+/// May be dropped: the changes are then noted or not, as if the answer had been lost.
+async fn alter(
+    broker: &Broker,
+    context: &RequestContext,
+    request: AlterPartitionReassignmentsRequest,
+) -> Reply {
+    let image = broker.cluster.image();
     let judge = Judge {
-        image: &broker.cluster.image(),
+        image: &image,
         is_authorized: authorize(context, Operation::Alter, Resource::Cluster),
         may_change_factor: request.allow_replication_factor_change,
     };
-    let (error, why) = wire(judge.authorized());
-    let responses = request.topics.iter().map(|topic| judge.topic(topic)).collect();
+    let (error, why) = wire(&judge.authorized());
+    let mut verdicts: Vec<Vec<_>> = Vec::new();
+    for topic in &request.topics {
+        let partitions = topic.partitions.iter();
+        verdicts.push(partitions.map(|one| judge.partition(&topic.name, one)).collect());
+    }
+    let good = verdicts.iter().flatten().filter_map(|verdict| verdict.as_ref().ok()).flatten();
+    let moves = good.cloned().map(Ok).collect();
+    let mut noted = broker.cluster.controller().move_replicas(moves).await.items.into_iter();
+    let responses = request.topics.iter().zip(verdicts).map(|(topic, verdicts)| {
+        let partitions = topic.partitions.iter().zip(verdicts).map(|(partition, verdict)| {
+            let verdict = match verdict {
+                Ok(Some(_)) => noted.next().map_or(Ok(()), |noted| {
+                    noted.map(drop).map_err(|e| (error_map::change(&e), Some(e.to_string())))
+                }),
+                other => other.map(drop),
+            };
+            let (error, why) = wire(&verdict);
+            ReassignablePartitionResponse::default()
+                .with_partition_index(partition.partition_index)
+                .with_error_code(error)
+                .with_error_message(why)
+        });
+        let partitions = partitions.collect();
+        ReassignableTopicResponse::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions)
+    });
     let response = AlterPartitionReassignmentsResponse::default()
         .with_allow_replication_factor_change(request.allow_replication_factor_change)
         .with_error_code(error)
         .with_error_message(why)
-        .with_responses(responses);
-    Work::message(Response::AlterPartitionReassignments(response))
+        .with_responses(responses.collect());
+    Reply::Message(Response::AlterPartitionReassignments(response))
 }
 
-fn wire(verdict: Result<(), Refusal>) -> (i16, Option<StrBytes>) {
+fn wire(verdict: &Result<(), Refusal>) -> (i16, Option<StrBytes>) {
     match verdict {
         Ok(()) => (ErrorCode::None.code(), None),
-        Err((error, why)) => (error.code(), why.and_then(|why| message(&why))),
+        Err((error, why)) => (error.code(), why.as_ref().and_then(|why| message(why))),
     }
 }
 
@@ -69,20 +105,6 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn topic(&self, asked: &ReassignableTopic) -> ReassignableTopicResponse {
-        let partitions = asked.partitions.iter().map(|partition| {
-            let (error, why) = wire(self.partition(&asked.name, partition));
-            ReassignablePartitionResponse::default()
-                .with_partition_index(partition.partition_index)
-                .with_error_code(error)
-                .with_error_message(why)
-        });
-        let partitions = partitions.collect();
-        ReassignableTopicResponse::default()
-            .with_name(asked.name.clone())
-            .with_partitions(partitions)
-    }
-
     fn authorized(&self) -> Result<(), Refusal> {
         if self.is_authorized {
             return Ok(());
@@ -90,8 +112,12 @@ impl Judge<'_> {
         Err((ErrorCode::ClusterAuthorizationFailed, Some("Not authorized.".to_owned())))
     }
 
-    /// As in Kafka, who may not is told so of each partition too.
-    fn partition(&self, topic: &str, asked: &ReassignablePartition) -> Result<(), Refusal> {
+    /// What is to be noted, if anything. As in Kafka, who may not is told so of each partition too.
+    fn partition(
+        &self,
+        topic: &str,
+        asked: &ReassignablePartition,
+    ) -> Result<Option<Move>, Refusal> {
         self.authorized()?;
         // No names in the sentences: a small request has room for many partitions of a long one.
         let unknown = |why: &str| (ErrorCode::UnknownTopicOrPartition, Some(why.to_owned()));
@@ -99,10 +125,20 @@ impl Judge<'_> {
         let index = usize::try_from(asked.partition_index).ok();
         let partition = index.and_then(|index| known.partitions.get(index));
         let partition = partition.ok_or_else(|| unknown("No such partition."))?;
-        match &asked.replicas {
-            Some(target) => self.target(target, &partition.replicas),
-            None => Err((ErrorCode::NoReassignmentInProgress, None)),
+        let wanted = match &asked.replicas {
+            Some(target) => {
+                self.target(target, &partition.replicas)?;
+                target.iter().map(|id| BrokerId::new(id.0)).collect()
+            }
+            None if partition.moving.is_none() => {
+                return Err((ErrorCode::NoReassignmentInProgress, None));
+            }
+            None => Vec::new(),
+        };
+        if partition.moving.is_none() && wanted == partition.replicas {
+            return Ok(None);
         }
+        Ok(Some(Move { topic: known.id, partition: partition.partition, wanted }))
     }
 
     fn target(&self, target: &[m::BrokerId], current: &[BrokerId]) -> Result<(), Refusal> {
@@ -112,8 +148,11 @@ impl Judge<'_> {
         }
         let mut distinct = HashSet::new();
         for replica in target.iter().map(|id| BrokerId::new(id.0)) {
-            if !self.image.brokers.contains_key(&replica) {
+            let Some(broker) = self.image.brokers.get(&replica) else {
                 return invalid(format!("No broker {replica} is registered."));
+            };
+            if broker.node.is_none() && !current.contains(&replica) {
+                return invalid(format!("Other brokers do not reach broker {replica}."));
             }
             if !distinct.insert(replica) {
                 return invalid(format!("Broker {replica} stands there more than once."));
@@ -124,9 +163,6 @@ impl Judge<'_> {
             let why = format!("The replication factor would change from {before} to {after}");
             return Err((ErrorCode::InvalidReplicationFactor, Some(why)));
         }
-        if !target.iter().map(|id| id.0).eq(current.iter().map(|id| id.get())) {
-            return invalid("Replicas cannot be moved.".to_owned());
-        }
         Ok(())
     }
 }
@@ -135,9 +171,11 @@ impl Judge<'_> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use kafka_protocol::messages::alter_partition_reassignments_request::ReassignableTopic;
+    use uuid::Uuid;
+
     use super::*;
-    use crate::cluster::image::BrokerImage;
-    use crate::reply::Reply;
+    use crate::cluster::image::{BrokerImage, NodeImage};
     use crate::test_node::{TestNode, assert_encodes, finish, name};
 
     fn target(ids: &[i32]) -> Option<Vec<m::BrokerId>> {
@@ -187,16 +225,17 @@ mod tests {
 
     #[test]
     fn how_many_replicas_there_are_may_be_held_fast() {
-        let broker = BrokerImage { endpoints: Vec::new(), rack: None, node: None };
+        let node = NodeImage { directory_id: Uuid::nil(), host: String::new(), port: 1 };
+        let broker = BrokerImage { endpoints: Vec::new(), rack: None, node: Some(node) };
         let brokers = [1, 2].map(|id| (BrokerId::new(id), broker.clone()));
         let image = Image { brokers: Arc::new(BTreeMap::from(brokers)), ..Image::default() };
         let code = |may_change_factor, ids: &[i32]| {
             let judge = Judge { image: &image, is_authorized: true, may_change_factor };
-            wire(judge.target(&target(ids).unwrap(), &[BrokerId::new(1)])).0
+            wire(&judge.target(&target(ids).unwrap(), &[BrokerId::new(1)])).0
         };
         assert_eq!((code(true, &[1]), code(false, &[1])), (0, 0));
-        assert_eq!((code(true, &[1, 2]), code(false, &[1, 2])), (39, 38));
-        assert_eq!((code(true, &[2]), code(false, &[1, 1])), (39, 39));
+        assert_eq!((code(true, &[1, 2]), code(false, &[1, 2])), (0, 38));
+        assert_eq!((code(true, &[2]), code(false, &[1, 1])), (0, 39));
     }
 
     #[test]
@@ -204,7 +243,7 @@ mod tests {
         let judge =
             Judge { image: &Image::default(), is_authorized: false, may_change_factor: true };
         let asked = ReassignablePartition::default();
-        let topic = ReassignableTopic::default().with_partitions(vec![asked]);
-        assert_eq!(judge.topic(&topic).partitions[0].error_code, 31);
+        let refused = judge.partition("t", &asked).unwrap_err();
+        assert_eq!(refused.0.code(), 31);
     }
 }

@@ -1,37 +1,79 @@
 //! ListPartitionReassignments (API key 46, KIP-455): which partitions are on their way.
 //!
-//! With one node none ever is. As in Kafka, a partition that is not on its way is left out of the
+//! As in Kafka, a partition that is not on its way is left out of the
 //! answer whether it exists or not.
 
 use std::sync::Arc;
 
+use kafka_protocol::messages as m;
+use kafka_protocol::messages::list_partition_reassignments_response::{
+    OngoingPartitionReassignment, OngoingTopicReassignment,
+};
 use kafka_protocol::messages::{
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
 use protocol::error_code::ErrorCode;
 use protocol::response::Response;
+use protocol::types::BrokerId;
 
 use crate::authorize::{Operation, Resource, authorize};
 use crate::broker::Broker;
+use crate::cluster::image::{Image, TopicImage};
 use crate::context::RequestContext;
 use crate::reply::Work;
-use crate::wire_text::message;
+use crate::wire_text::{message, text};
 
 /// Serves one request.
 pub(crate) fn handle(
-    _broker: &Arc<Broker>,
+    broker: &Arc<Broker>,
     context: &RequestContext,
-    _request: ListPartitionReassignmentsRequest,
+    request: ListPartitionReassignmentsRequest,
 ) -> Work {
     let response = ListPartitionReassignmentsResponse::default().with_error_message(None);
     let response = if authorize(context, Operation::Describe, Resource::Cluster) {
-        response
+        response.with_topics(under_way(&broker.cluster.image(), &request))
     } else {
         response
             .with_error_code(ErrorCode::ClusterAuthorizationFailed.code())
             .with_error_message(message(&"Not authorized."))
     };
     Work::message(Response::ListPartitionReassignments(response))
+}
+
+fn under_way(
+    image: &Image,
+    request: &ListPartitionReassignmentsRequest,
+) -> Vec<OngoingTopicReassignment> {
+    let is_asked = |topic: &TopicImage, index: i32| {
+        let asked = request.topics.as_ref();
+        asked.is_none_or(|topics| {
+            topics.iter().any(|one| {
+                one.name.as_str() == topic.name.as_str() && one.partition_indexes.contains(&index)
+            })
+        })
+    };
+    let ids = |brokers: &mut dyn Iterator<Item = BrokerId>| -> Vec<m::BrokerId> {
+        brokers.map(|broker| m::BrokerId(broker.get())).collect()
+    };
+    let topics = image.topics.values().filter_map(|topic| {
+        let partitions = topic.partitions.iter().filter_map(|partition| {
+            let index = partition.partition.get();
+            let moving = partition.moving.as_ref().filter(|_| is_asked(topic, index))?;
+            let (all, now) = (partition.holders(), &partition.replicas);
+            let new = |broker: &BrokerId| moving.wanted.contains(broker) && !now.contains(broker);
+            let leaves = |broker: &BrokerId| !moving.wanted.contains(broker);
+            let one = OngoingPartitionReassignment::default()
+                .with_partition_index(index)
+                .with_adding_replicas(ids(&mut all.iter().copied().filter(new)))
+                .with_removing_replicas(ids(&mut all.iter().copied().filter(leaves)));
+            Some(one.with_replicas(ids(&mut all.iter().copied())))
+        });
+        let partitions: Vec<_> = partitions.collect();
+        let name = m::TopicName(text(topic.name.as_str()));
+        let topic = OngoingTopicReassignment::default().with_name(name);
+        (!partitions.is_empty()).then(|| topic.with_partitions(partitions))
+    });
+    topics.collect()
 }
 
 #[cfg(test)]

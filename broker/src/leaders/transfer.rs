@@ -74,7 +74,10 @@ fn misplaced(broker: &Broker) -> BTreeMap<Key, BrokerId> {
     let image = broker.cluster.image();
     let mut misplaced = BTreeMap::new();
     for topic in image.topics.values() {
-        for partition in topic.partitions.iter().filter(|it| it.replicas.len() > 1) {
+        for partition in topic.partitions.iter() {
+            if partition.replicas.len() == 1 || partition.moving.is_some() {
+                continue;
+            }
             let preferred = partition.preferred_leader().filter(|it| *it != broker.broker_id);
             let Some(preferred) = preferred else { continue };
             let Ok(local) = broker.partitions.get(topic.id, partition.partition) else { continue };

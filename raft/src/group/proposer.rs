@@ -114,7 +114,7 @@ pub(super) async fn give_up(group: &Arc<Group>) {
 
 async fn offer_leadership(group: Arc<Group>, epoch: LeaderEpoch) {
     let others: Vec<_> =
-        group.voters().iter().copied().filter(|voter| *voter != group.state.me).collect();
+        group.voters().into_iter().filter(|voter| *voter != group.state.me).collect();
     for to in others.iter().cycle() {
         tokio::time::sleep(HAND_OVER_EVERY).await;
         let now = group.state.teller.leadership();

@@ -21,6 +21,11 @@ impl Group {
                 let answer = self.raft.append_entries(rpc).await.map_err(|e| failed(&e))?;
                 Ok(codec::encode_append_answer(&answer))
             }
+            // A replica that was taken away and comes back with nothing must not help one that has
+            // not heard of that: it votes when its own log says that it may.
+            Request::Vote(_) | Request::PreVote(_) if !self.is_voter() => {
+                Err("this replica has no vote".to_owned())
+            }
             Request::Vote(rpc) => {
                 let answer = self.raft.vote(rpc).await.map_err(|e| failed(&e))?;
                 Ok(codec::encode_vote_answer(&answer))

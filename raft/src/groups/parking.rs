@@ -82,6 +82,6 @@ fn settled_since(
     if leader != me && !up_since.contains_key(&leader) {
         return None;
     }
-    let voters = group.voters().iter().map(|voter| voter.broker_id);
+    let voters = group.voters().into_iter().map(|voter| voter.broker_id);
     voters.filter_map(|broker| up_since.get(&broker).copied()).chain([led.since]).max()
 }

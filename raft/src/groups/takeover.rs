@@ -144,8 +144,9 @@ async fn ask_standings(inner: &Arc<Inner>, gone: BrokerId, groups: &[Arc<Group>]
 /// The survivor with the longest log, if the survivors are a majority, and whether it drives.
 fn best_of(inner: &Inner, group: &Group, standings: &Standings) -> Option<(BrokerId, bool)> {
     let standing = |broker: BrokerId| Some((broker, standings.get(&(group.id(), broker))?));
-    let known: Vec<_> = group.voters().iter().filter_map(|v| standing(v.broker_id)).collect();
-    if known.len() * 2 <= group.voters().len() {
+    let voters = group.voters();
+    let known: Vec<_> = voters.iter().filter_map(|v| standing(v.broker_id)).collect();
+    if known.len() * 2 <= voters.len() {
         tracing::debug!(group = %group.id(), me = %inner.me, "too few survivors");
         return None;
     }
@@ -160,7 +161,8 @@ fn best_of(inner: &Inner, group: &Group, standings: &Standings) -> Option<(Broke
 /// Tells the other voters of a group that this node led it and cannot any more.
 pub(super) async fn ask_others(inner: &Arc<Inner>, group: &Group) {
     let me = inner.me.broker_id;
-    let others = group.voters().iter().filter(|voter| voter.broker_id != me);
+    let voters = group.voters();
+    let others = voters.iter().filter(|voter| voter.broker_id != me);
     let ask =
         others.map(|voter| send(inner, voter.broker_id, lift_message(BEREFT, me, &[group.id()])));
     join_all(ask).await;

@@ -83,7 +83,7 @@ async fn give_away(inner: &Arc<Inner>, group: Arc<Group>, fitness: Fitness) {
 /// The first in the order of preference that is in sync, and fit.
 fn heir(inner: &Inner, group: &Group) -> Option<BrokerId> {
     let reached = group.reached();
-    let mut voters = group.voters().iter().map(|voter| voter.broker_id);
+    let mut voters = group.voters().into_iter().map(|voter| voter.broker_id);
     voters.find(|broker| {
         *broker != inner.me.broker_id && reached.contains(broker) && inner.peers.is_fit(*broker)
     })

@@ -50,9 +50,16 @@ pub(crate) fn group_id() -> GroupId {
     partition_id(0)
 }
 
-fn partition_id(partition: i32) -> GroupId {
+pub(crate) fn partition_id(partition: i32) -> GroupId {
     let topic_id = TopicId::new(Uuid::from_u128(2)).unwrap();
     GroupId { topic_id, partition: PartitionId::new(partition) }
+}
+
+fn log_name(id: GroupId) -> LogName {
+    LogName {
+        partition: TopicPartition::new(TopicName::new("t").unwrap(), id.partition),
+        topic_id: id.topic_id,
+    }
 }
 
 impl Cluster {
@@ -110,11 +117,18 @@ impl Cluster {
     }
 
     fn open_log(&self, data_dir: &DataDir, id: GroupId) -> Arc<Log> {
-        let name = LogName {
-            partition: TopicPartition::new(TopicName::new("t").unwrap(), id.partition),
-            topic_id: id.topic_id,
-        };
-        data_dir.open_log(&name, self.log_config.clone(), LogKind::Replicated).unwrap()
+        data_dir.open_log(&log_name(id), self.log_config.clone(), LogKind::Replicated).unwrap()
+    }
+
+    /// Opens the log of another partition on a node: of the kind that it is, or of the one asked for.
+    pub(crate) fn log_of(&self, node: usize, id: GroupId, new: LogKind) -> Arc<Log> {
+        let data_dir = &self.nodes[node].running.as_ref().unwrap().data_dir;
+        let kind = data_dir.log_kind(&log_name(id)).unwrap().unwrap_or(new);
+        data_dir.open_log(&log_name(id), self.log_config.clone(), kind).unwrap()
+    }
+
+    pub(crate) fn me(&self, node: usize) -> ReplicaId {
+        self.nodes[node].me
     }
 
     /// Opens more groups on every node, each of which prefers another one as its leader; returns

@@ -1,6 +1,8 @@
 //! Every implementation of the `Replica` seam, held to its contract by one suite.
 
 #[cfg(test)]
+mod adopt;
+#[cfg(test)]
 mod chaos;
 #[cfg(test)]
 mod cluster;

@@ -22,6 +22,9 @@ use crate::checkpoint;
 use crate::device::{Device, OpenMode};
 use crate::error::OpenError;
 use crate::log::entries::LogKind;
+use crate::log::entries::open::START_FILE;
+use crate::recovery::io_error;
+use crate::segment::LOG_SUFFIX;
 
 const METADATA_FILE: &str = "partition.metadata";
 const DELETED_SUFFIX: &str = "-delete";
@@ -39,6 +42,26 @@ pub(super) fn parse(name: &str) -> Option<TopicPartition> {
         return None;
     }
     Some(TopicPartition::new(TopicName::new(topic).ok()?, PartitionId::new(partition)))
+}
+
+/// Of which kind the log in a directory is; `None` if there is none, or nothing that tells it.
+///
+/// # Errors
+/// [`OpenError`], also for a log of another topic.
+pub(super) fn kind(
+    device: &dyn Device,
+    name: &LogName,
+    directory: &Path,
+) -> Result<Option<LogKind>, OpenError> {
+    let Some(found) = read_topic_id(device, directory)? else { return Ok(None) };
+    refuse_other_topic(name, found, directory)?;
+    let listed = device.list(directory).map_err(io_error(directory, "list"))?;
+    let has = |wanted: &dyn Fn(&str) -> bool| listed.iter().any(|entry| wanted(&entry.name));
+    Ok(if has(&|name| name == START_FILE) {
+        Some(LogKind::Replicated)
+    } else {
+        has(&|name| name.ends_with(LOG_SUFFIX)).then_some(LogKind::Direct)
+    })
 }
 
 /// Whether a directory name stands for a log that was deleted.

@@ -28,6 +28,7 @@ use crate::error::AppendError;
 use crate::producer_state::Judgement;
 use crate::scan::as_u64;
 
+mod adopt;
 mod evict;
 pub(crate) mod open;
 mod read;
@@ -300,6 +301,8 @@ impl State {
     /// Whether anything may be appended.
     pub(super) fn check_appendable(&self) -> Result<(), AppendError> {
         match &self.phase {
+            // It becomes a replicated log, in a moment.
+            Phase::Open if self.is_switching => Err(AppendError::Busy { pending_bytes: 0 }),
             Phase::Open => Ok(()),
             Phase::Failed(failure) => Err(AppendError::Failed(failure.clone())),
             Phase::Closed => Err(AppendError::Closed),

@@ -76,6 +76,8 @@ pub(super) struct State {
     pub(super) spent_epoch: Option<LeaderEpoch>,
     /// In a replicated log.
     pub(super) entries: Option<Box<Entries>>,
+    /// Whether it is just becoming one.
+    pub(super) is_switching: bool,
     headers: BytesMut,
 }
 
@@ -114,6 +116,7 @@ impl State {
             bytes_since_snapshot: 0,
             spent_epoch: None,
             entries: None,
+            is_switching: false,
             headers: BytesMut::new(),
         };
         state.validate();

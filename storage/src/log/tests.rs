@@ -26,6 +26,7 @@ use crate::read::{ReadRequest, ReadSource, Records, RecordsPiece};
 use crate::space::SpaceGuard;
 use crate::tail_cache::TailCache;
 
+mod adopt;
 mod crash;
 mod entries;
 mod entries_crash;

@@ -86,6 +86,12 @@ impl ActiveIndex {
         self.saved = self.rows();
     }
 
+    /// The log has become one, and these rows are in their file.
+    pub(super) fn become_replicated(&mut self, rows: EntryRows) {
+        self.saved.entries = Some(rows.len());
+        self.entries = Some(rows);
+    }
+
     /// The index of a segment without a batch.
     pub(crate) fn empty(is_replicated: bool) -> Self {
         let mut index = Self { entries: is_replicated.then(EntryRows::default), ..Self::default() };

@@ -24,6 +24,36 @@ impl Segment {
         self
     }
 
+    /// The log has become a replicated one: these are its entries, all of which stand in its file.
+    pub(crate) fn become_replicated(&self, entries: SegmentEntries, rows: EntryRows) {
+        let mut state = self.state.lock();
+        state.entries = Some(entries);
+        match &mut state.index {
+            Index::Active(active) => active.become_replicated(rows),
+            // Mapped anew, with its entries.
+            Index::Closed(map) => *map = None,
+            Index::Unread => {}
+        }
+    }
+
+    /// Writes a whole file of entries, durably but for its name.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(crate) fn save_counted(
+        &self,
+        env: &LogEnvironment,
+        start: EntryStart,
+        rows: &EntryRows,
+    ) -> std::io::Result<()> {
+        let mut bytes = start.encode();
+        bytes.extend(rows.encode_from(0));
+        let file = env.files.open(&self.sibling(ENTRIES_SUFFIX), OpenMode::Create)?;
+        file.set_len(0)?;
+        file.write_at(&bytes, 0).map_err(|error| error.cause)?;
+        file.sync_data()
+    }
+
     /// What it holds, in a replicated log.
     pub(crate) fn entries(&self) -> Option<SegmentEntries> {
         self.state.lock().entries

@@ -21,6 +21,7 @@ mod group_crash;
 mod group_log;
 mod group_offsets;
 mod groups;
+mod growth;
 mod lifecycle;
 mod limits;
 mod load;

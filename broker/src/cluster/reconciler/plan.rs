@@ -8,6 +8,7 @@ use protocol::types::BrokerId;
 use storage::data_dir::LogName;
 
 use crate::cluster::image::{Image, PartitionImage, TopicImage};
+use crate::replication::Beginning;
 use crate::settings::{BrokerSettings, TopicSettings, Values};
 
 /// Steps, to be done in the order of the fields.
@@ -24,6 +25,8 @@ pub(super) struct Local {
     pub(super) name: LogName,
     /// All of its replicas, the preferred leader first.
     pub(super) replicas: Vec<BrokerId>,
+    /// What it begins as, if it is opened.
+    pub(super) beginning: Beginning,
 }
 
 impl Plan {
@@ -53,6 +56,9 @@ impl Plan {
             let effective = effective(new, &dynamic, settings);
             let known = old.map_or(0, |old| old.partitions.len());
             let (kept, added) = new.partitions.split_at(known.min(new.partitions.len()));
+            if let Some(old) = old {
+                plan.follow_moves(old, new, kept, &effective, broker);
+            }
             if old.is_some_and(|old| !same_settings || old.overrides != new.overrides) {
                 let kept = local(new, kept, broker);
                 plan.configure.extend(kept.map(|kept| (kept.name, effective.clone())));
@@ -60,6 +66,36 @@ impl Plan {
             plan.open.extend(local(new, added, broker).map(|added| (added, effective.clone())));
         }
         plan
+    }
+
+    /// What changed replicas of a topic's partitions mean here.
+    fn follow_moves(
+        &mut self,
+        old: &TopicImage,
+        new: &TopicImage,
+        kept: &[PartitionImage],
+        settings: &TopicSettings,
+        broker: BrokerId,
+    ) {
+        for (before, after) in old.partitions.iter().zip(kept) {
+            let one = std::slice::from_ref(after);
+            match (before.is_held_by(broker), after.is_held_by(broker)) {
+                (true, false) => {
+                    self.delete.extend(local(old, std::slice::from_ref(before), broker));
+                }
+                (false, true) => {
+                    let joined = local(new, one, broker);
+                    let joined = joined.map(|it| Local { beginning: Beginning::Join, ..it });
+                    self.open.extend(joined.map(|it| (it, settings.clone())));
+                }
+                (true, true) if before.moving.is_none() && after.moving.is_some() => {
+                    let begins = local(new, one, broker);
+                    let begins = begins.filter(|it| it.beginning == Beginning::Adopt);
+                    self.open.extend(begins.map(|it| (it, settings.clone())));
+                }
+                (true, true) | (false, false) => {}
+            }
+        }
     }
 }
 
@@ -81,7 +117,7 @@ impl Strays {
             let index = usize::try_from(name.partition.partition.get()).ok();
             let partition = topic.zip(index).and_then(|(topic, at)| topic.partitions.get(at));
             topic.is_some_and(|topic| topic.name == name.partition.topic)
-                && partition.is_some_and(|partition| partition.replicas.contains(&broker))
+                && partition.is_some_and(|partition| partition.is_held_by(broker))
         };
         let strays = found.into_iter().filter(|name| !here(name));
         let (deleted, unknown) = strays.partition(|name| deleted.contains(&name.topic_id));
@@ -104,14 +140,24 @@ fn local<'a>(
     partitions: &'a [PartitionImage],
     broker: BrokerId,
 ) -> impl Iterator<Item = Local> + 'a {
-    let here = move |partition: &&PartitionImage| partition.replicas.contains(&broker);
-    partitions.iter().filter(here).map(|partition| Local {
+    let here = move |partition: &&PartitionImage| partition.is_held_by(broker);
+    partitions.iter().filter(here).map(move |partition| Local {
         name: LogName {
             partition: TopicPartition::new(topic.name.clone(), partition.partition),
             topic_id: topic.id,
         },
-        replicas: partition.replicas.clone(),
+        replicas: partition.holders(),
+        beginning: beginning(partition, broker),
     })
+}
+
+fn beginning(partition: &PartitionImage, broker: BrokerId) -> Beginning {
+    match (&partition.moving, partition.replicas.contains(&broker), partition.replicas.len()) {
+        (None, _, 1) => Beginning::Alone,
+        (Some(_), true, 1) => Beginning::Adopt,
+        (_, true, _) => Beginning::Found,
+        (_, false, _) => Beginning::Join,
+    }
 }
 
 #[cfg(test)]

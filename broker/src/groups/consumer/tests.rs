@@ -62,8 +62,11 @@ pub(in crate::groups) fn topic_id(name: &str) -> Uuid {
 pub(in crate::groups) fn set_topic(image: &mut Image, name: &str, partitions: i32) {
     let id = TopicId::new(topic_id(name)).unwrap();
     let topic_name = TopicName::new(name).unwrap();
-    let partition =
-        |it| PartitionImage { partition: PartitionId::new(it), replicas: vec![BrokerId::new(1)] };
+    let partition = |it| PartitionImage {
+        partition: PartitionId::new(it),
+        replicas: vec![BrokerId::new(1)],
+        moving: None,
+    };
     let topic = TopicImage {
         name: topic_name.clone(),
         id,
