@@ -104,8 +104,8 @@ impl Judge {
     }
 }
 
-/// Looks at a disk now and then and tells peers, if there are any, how it stands. Runs until it is dropped, which is
-/// safe at every await.
+/// Looks at a disk now and then and tells peers, if there are any, how it stands. Runs until it is
+/// dropped, which is safe at every await.
 pub async fn watch(look: impl Fn() -> DiskState + Send, peers: Option<Peers>) {
     let mut judge = Judge::default();
     let mut told = Fitness::Fit;
