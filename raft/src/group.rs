@@ -7,6 +7,7 @@
 //! Every call into openraft runs to its end on a task that nobody cancels: a call that is dropped
 //! while the core ends breaks later calls.
 
+mod begin;
 mod change;
 pub(crate) mod codec;
 mod log_store;
@@ -23,16 +24,16 @@ mod tenure;
 mod tests;
 pub(crate) mod types;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::TransferLeaderRequest;
-use openraft::{Config, Raft, SnapshotPolicy};
 use parking_lot::Mutex;
 use protocol::types::{BrokerId, LeaderEpoch, LogIndex, Offset, Timestamp};
 use storage::error::{AppendError, ReadError};
@@ -49,6 +50,8 @@ use crate::replica::{
 };
 use crate::types::{GroupId, ReplicaId};
 use crate::votes::{Progress, Votes};
+pub(crate) use begin::Beginning;
+use begin::{adopt, config, first_membership, found};
 pub use change::ChangeError;
 use change::Members;
 use log_store::LogStore;
@@ -58,7 +61,7 @@ pub use state::Clock;
 use state::{GroupState, Nobody};
 use state_machine::StateMachine;
 use tenure::NotTaken;
-use types::{LogId, Membership, PartitionRaft, Payload, Proposal, StoredMembership, log_id};
+use types::{LogId, PartitionRaft, Proposal, StoredMembership};
 
 type PartitionGroup = Raft<PartitionRaft, StateMachine>;
 
@@ -71,17 +74,6 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Eviction gives up waiting for Raft after this.
 const PURGE_WAIT_MAX: Duration = Duration::from_secs(10);
-
-/// How a replica begins whose log says nothing of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Beginning {
-    /// As one of those that found the group together.
-    Found,
-    /// With nothing, until the leader calls.
-    Join,
-    /// Alone, with a log that was no group's.
-    Adopt,
-}
 
 /// What a group is opened with.
 pub(crate) struct GroupParts {
@@ -502,87 +494,4 @@ impl Replica for Arc<Group> {
             evicted.unwrap_or(Ok(0))
         })
     }
-}
-
-/// The membership with which every replica of a group begins, in the same bytes: so each of them may
-/// campaign, also if the others never hear of the one that was to be the first leader.
-fn first_membership(voters: &[ReplicaId]) -> io::Result<StoredMembership> {
-    let ids = voters.iter().copied().collect::<BTreeSet<_>>();
-    let members = ids.iter().map(|id| (*id, ())).collect::<BTreeMap<_, _>>();
-    let membership = Membership::new(vec![ids], members).map_err(io::Error::other)?;
-    Ok(StoredMembership::new(Some(log_id(LeaderEpoch::ZERO, 0)?), membership))
-}
-
-/// Makes a log that was no group's the log of one whose only voter is this replica. What Raft needs to
-/// know beside the log is durable when this returns: a vote in a term that no entry is above, and a
-/// membership at an entry that everything in the log follows.
-async fn adopt(
-    id: GroupId,
-    me: ReplicaId,
-    log: &Arc<Log>,
-    votes: &Votes,
-) -> io::Result<StoredMembership> {
-    let (blocking, newest) = (Arc::clone(log), log.latest_epoch());
-    let made = tokio::task::spawn_blocking(move || blocking.make_replicated()).await;
-    made.map_err(io::Error::other)?.map_err(io::Error::other)?;
-    let bounds = log.entry_bounds();
-    let first = bounds
-        .purged
-        .map_or((LeaderEpoch::ZERO, 0), |purged| (purged.leader_epoch, purged.index.get()));
-    let members = BTreeMap::from([(me, ())]);
-    let membership = Membership::new(vec![BTreeSet::from([me])], members);
-    let membership = membership.map_err(io::Error::other)?;
-    let membership = StoredMembership::new(Some(log_id(first.0, first.1)?), membership);
-    if votes.remembered(id).progress.is_some() {
-        return Ok(membership);
-    }
-    let last = bounds.last.ok_or_else(|| io::Error::other("an adopted log has a purged entry"))?;
-    // Also above the epoch that the log may have been served in without a batch of it.
-    let newest = newest.unwrap_or(LeaderEpoch::ZERO).max(last.leader_epoch).next();
-    let vote = types::Vote::new(types::term_of(newest)?, me);
-    let applied = log_id(last.leader_epoch, last.index.get())?;
-    let progress = Progress { applied, memberships: vec![membership.clone()] };
-    votes.save_adopted(id, vote, progress).await?;
-    Ok(membership)
-}
-
-/// Begins an empty log with the first membership, as openraft's `initialize` would on one replica.
-fn found(log: &Log, first: &StoredMembership, now: Timestamp) -> io::Result<()> {
-    let bounds = log.entry_bounds();
-    if bounds.last.is_some() {
-        return Ok(());
-    }
-    let payload = Payload::Membership(first.membership().clone());
-    let entry = raft_only::encode(&payload, log.pointers().log_end_offset, LeaderEpoch::ZERO);
-    let entry = entry.expect("a membership is an entry without records");
-    log.append_entries(vec![entry], false, now).map_err(io::Error::other)
-}
-
-fn config() -> io::Result<Arc<Config>> {
-    let config = Config {
-        cluster_name: "partition".to_owned(),
-        heartbeat_interval: 1000,
-        heartbeat_min_interval: Some(400),
-        election_timeout_min: 2500,
-        election_timeout_max: 3500,
-        // Retention alone asks for snapshots, and the log keeps what they do not evict.
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: 0,
-        purge_batch_size: 1,
-        max_payload_entries: 256,
-        max_append_entries: Some(512),
-        replication_lag_threshold: 100,
-        api_channel_size: Some(1024),
-        notification_channel_size: Some(1024),
-        state_machine_channel_size: Some(64),
-        // Each of them is a ring of buffers, allocated ahead.
-        log_stage_capacity: Some(1),
-        enable_pre_vote: Some(true),
-        // A restarted leader takes a new term: what it wrote without a sync may be gone, and one
-        // (term, index) must not have two contents.
-        enable_leader_restore: Some(false),
-        backoff: "100ms ...3s".to_owned(),
-        ..Config::default()
-    };
-    config.validate().map(Arc::new).map_err(io::Error::other)
 }

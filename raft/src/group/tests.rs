@@ -21,7 +21,7 @@ use storage::log::entries::LogKind;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::types::{Entry, Vote};
+use super::types::{Entry, Payload, Vote};
 use super::*;
 
 struct Filled(LogStore);
