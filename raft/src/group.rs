@@ -7,6 +7,7 @@
 //! Every call into openraft runs to its end on a task that nobody cancels: a call that is dropped
 //! while the core ends breaks later calls.
 
+mod begin;
 mod change;
 pub(crate) mod codec;
 mod fitness;
@@ -31,10 +32,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::TransferLeaderRequest;
-use openraft::{Config, Raft, SnapshotPolicy};
 use parking_lot::Mutex;
 use protocol::types::{BrokerId, LeaderEpoch, LogIndex, Offset, Timestamp};
 use storage::error::{AppendError, ReadError};
@@ -52,6 +53,8 @@ use crate::replica::{
 };
 use crate::types::{GroupId, ReplicaId};
 use crate::votes::{Progress, Votes};
+pub(crate) use begin::Beginning;
+use begin::{adopt, config};
 pub use change::ChangeError;
 use change::Members;
 use log_store::LogStore;
@@ -74,17 +77,6 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Eviction gives up waiting for Raft after this.
 const PURGE_WAIT_MAX: Duration = Duration::from_secs(10);
-
-/// How a replica begins whose log says nothing of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Beginning {
-    /// As one of those that found the group together.
-    Found,
-    /// With nothing, until the leader calls.
-    Join,
-    /// Alone, with a log that was no group's.
-    Adopt,
-}
 
 /// What a group is opened with.
 pub(crate) struct GroupParts {
@@ -130,7 +122,7 @@ impl Group {
         let first = match beginning {
             Beginning::Found => founding::first_membership(&voters)?,
             Beginning::Join => StoredMembership::default(),
-            Beginning::Adopt => founding::adopt(id, me, &log, &votes).await?,
+            Beginning::Adopt => adopt(id, me, &log, &votes).await?,
         };
         let opening = (Arc::clone(&log), votes, first);
         let state = tokio::task::spawn_blocking(move || {
@@ -489,33 +481,4 @@ impl Replica for Arc<Group> {
             evicted.unwrap_or(Ok(0))
         })
     }
-}
-
-fn config() -> io::Result<Arc<Config>> {
-    let config = Config {
-        cluster_name: "partition".to_owned(),
-        heartbeat_interval: 1000,
-        heartbeat_min_interval: Some(400),
-        election_timeout_min: 2500,
-        election_timeout_max: 3500,
-        // Retention alone asks for snapshots, and the log keeps what they do not evict.
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: 0,
-        purge_batch_size: 1,
-        max_payload_entries: 256,
-        max_append_entries: Some(512),
-        replication_lag_threshold: 100,
-        api_channel_size: Some(1024),
-        notification_channel_size: Some(1024),
-        state_machine_channel_size: Some(64),
-        // Each of them is a ring of buffers, allocated ahead.
-        log_stage_capacity: Some(1),
-        enable_pre_vote: Some(true),
-        // A restarted leader takes a new term: what it wrote without a sync may be gone, and one
-        // (term, index) must not have two contents.
-        enable_leader_restore: Some(false),
-        backoff: "100ms ...3s".to_owned(),
-        ..Config::default()
-    };
-    config.validate().map(Arc::new).map_err(io::Error::other)
 }

@@ -5,6 +5,8 @@
 //! campaigns when it opens, and when a broker is found to be gone the groups that it led elect
 //! another (`takeover`). It never says what a partition is for.
 
+mod answers;
+mod change;
 mod leaderships;
 mod parking;
 mod returners;
@@ -18,7 +20,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use protocol::types::BrokerId;
@@ -27,13 +28,14 @@ use storage::error::OpenError;
 use storage::log::Log;
 use tokio::sync::Notify;
 
-use crate::group::{Beginning, Group, GroupParts, decode_request};
+use crate::group::{Beginning, Group, GroupParts};
 pub use crate::group::{ChangeError, Clock};
 use crate::metrics;
-use crate::peers::{Caller, Message, Peers, Service, ServiceId};
-use crate::replica::{Replica, SeamFuture};
+use crate::peers::{Peers, ServiceId};
+use crate::replica::Replica;
 pub use crate::types::{GroupId, ReplicaId};
 use crate::votes::Votes;
+use answers::{Answer, Answers};
 use leaderships::Changes;
 pub use leaderships::Leaderships;
 
@@ -205,47 +207,6 @@ impl Groups {
         voters: Vec<ReplicaId>,
     ) -> Result<Arc<dyn Replica>, GroupError> {
         self.begin(Beginning::Found, id, log, voters).await
-    }
-
-    /// Opens a replica that others will let into their group ([`Groups::change_replicas`]); `replicas`
-    /// are those that the group is to have. An empty log stays so until its leader calls. For the rest
-    /// see [`Groups::open`].
-    ///
-    /// # Errors
-    /// [`GroupError`].
-    pub async fn join(
-        &self,
-        id: GroupId,
-        log: Arc<Log>,
-        replicas: Vec<ReplicaId>,
-    ) -> Result<Arc<dyn Replica>, GroupError> {
-        self.begin(Beginning::Join, id, log, replicas).await
-    }
-
-    /// Makes a group of a partition that had this replica alone, and opens it. The log may be direct,
-    /// and then becomes a replicated one; from then on it has no other writer. Repeated after a crash
-    /// at any step it goes on from there. For the rest see [`Groups::open`].
-    ///
-    /// # Errors
-    /// [`GroupError`].
-    pub async fn adopt(&self, id: GroupId, log: Arc<Log>) -> Result<Arc<dyn Replica>, GroupError> {
-        self.begin(Beginning::Adopt, id, log, vec![self.inner.me]).await
-    }
-
-    /// Makes these the replicas of a group that is led from here, the first of them preferred as leader.
-    /// Each must be open on its node, or come to be ([`Groups::join`]). A change that was left half done
-    /// is completed, also another one. A leader that is not among them hands over, and the next has to
-    /// be asked.
-    ///
-    /// # Errors
-    /// [`ChangeError`].
-    pub async fn change_replicas(
-        &self,
-        id: GroupId,
-        to: Vec<ReplicaId>,
-    ) -> Result<(), ChangeError> {
-        let group = self.inner.group(id).ok_or(ChangeError::NotLeader)?;
-        group.change_replicas(to).await
     }
 
     async fn begin(
@@ -542,45 +503,5 @@ async fn note_progress(inner: Weak<Inner>) {
             // Said by the votes themselves; they are finished.
             return;
         }
-    }
-}
-
-/// What a service of the groups answers.
-#[derive(Clone, Copy)]
-enum Answer {
-    Partitions,
-    Takeover,
-}
-
-struct Answers {
-    inner: Weak<Inner>,
-    answer: Answer,
-}
-
-impl Service for Answers {
-    fn call(
-        self: Arc<Self>,
-        from: Caller,
-        request: Bytes,
-    ) -> SeamFuture<'static, Result<Message, String>> {
-        Box::pin(async move {
-            let inner = self.inner.upgrade().ok_or("the groups of this node are closed")?;
-            match self.answer {
-                Answer::Partitions => inner.answer(&from, request).await,
-                Answer::Takeover => takeover::answer(inner, request).await,
-            }
-        })
-    }
-}
-
-impl Inner {
-    async fn answer(&self, from: &Caller, request: Bytes) -> Result<Message, String> {
-        let (to, request) = decode_request(self.me.broker_id, request)?;
-        if to.replica != self.me {
-            return Err(format!("this is {}, and not {}", self.me, to.replica));
-        }
-        let group = self.group(to.group);
-        let group = group.ok_or_else(|| format!("{} is not open here", to.group))?;
-        group.answer(from, request).await
     }
 }

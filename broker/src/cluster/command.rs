@@ -95,12 +95,7 @@ impl Command {
             }
             Self::CreateTopics(topics) => {
                 to.u8(2);
-                to.list(topics, |to, topic| {
-                    to.text(topic.name.as_str());
-                    to.topic_id(topic.id);
-                    write_replicas(to, &topic.partitions);
-                    to.values(&topic.overrides);
-                });
+                to.list(topics, write_new_topic);
             }
             Self::DeleteTopics(topics) => {
                 to.u8(3);
@@ -117,8 +112,7 @@ impl Command {
             Self::SetTopicSettings { topic, before, after } => {
                 to.u8(5);
                 to.topic_id(*topic);
-                to.values(before);
-                to.values(after);
+                [before, after].into_iter().for_each(|values| to.values(values));
             }
             Self::SetBrokerSettings { scope, before, after } => {
                 to.u8(6);
@@ -141,8 +135,7 @@ impl Command {
             Self::SetResourceSettings { resource, before, after } => {
                 to.u8(8);
                 write_resource(&mut to, resource);
-                to.values(before);
-                to.values(after);
+                [before, after].into_iter().for_each(|values| to.values(values));
             }
         }
         to.finish()
@@ -221,6 +214,13 @@ fn read_new_topic(from: &mut Reader<'_>) -> Result<NewTopic, DecodeError> {
         partitions: read_replicas(from)?,
         overrides: from.values()?,
     })
+}
+
+fn write_new_topic(to: &mut Writer, topic: &NewTopic) {
+    to.text(topic.name.as_str());
+    to.topic_id(topic.id);
+    write_replicas(to, &topic.partitions);
+    to.values(&topic.overrides);
 }
 
 fn write_move(to: &mut Writer, one: &Move) {

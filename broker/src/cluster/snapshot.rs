@@ -97,10 +97,9 @@ pub(super) fn encode(image: &Image) -> Bytes {
 
 fn moves(image: &Image) -> impl Iterator<Item = (TopicId, PartitionId, &Moving)> {
     image.topics.values().flat_map(|topic| {
-        let moving = topic.partitions.iter().filter_map(|partition| {
+        topic.partitions.iter().filter_map(|partition| {
             Some((topic.id, partition.partition, partition.moving.as_deref()?))
-        });
-        moving
+        })
     })
 }
 
@@ -111,13 +110,13 @@ fn restore_moves(image: &mut Image, from: &mut Reader<'_>) -> Result<(), DecodeE
         Ok((topic, partition, Moving { wanted, others }))
     };
     for (topic, partition, moving) in from.list(read)? {
-        let impossible = DecodeError::Impossible("a move of replicas");
-        let name = image.topic_names.get(&topic).ok_or(impossible.clone())?;
+        let impossible = || DecodeError::Impossible("a move of replicas");
+        let name = image.topic_names.get(&topic).ok_or_else(impossible)?;
         let topics = Arc::make_mut(&mut image.topics);
-        let topic = Arc::make_mut(topics.get_mut(name).ok_or(impossible.clone())?);
+        let topic = Arc::make_mut(topics.get_mut(name).ok_or_else(impossible)?);
         let index = usize::try_from(partition).ok();
         let found = index.and_then(|index| topic.partitions.get_mut(index));
-        found.ok_or(impossible)?.moving = Some(Box::new(moving));
+        found.ok_or_else(impossible)?.moving = Some(Box::new(moving));
     }
     Ok(())
 }

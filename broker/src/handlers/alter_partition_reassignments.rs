@@ -92,7 +92,7 @@ async fn alter(
 fn wire(verdict: &Result<(), Refusal>) -> (i16, Option<StrBytes>) {
     match verdict {
         Ok(()) => (ErrorCode::None.code(), None),
-        Err((error, why)) => (error.code(), why.as_ref().and_then(|why| message(why))),
+        Err((error, why)) => (error.code(), why.as_ref().and_then(message)),
     }
 }
 

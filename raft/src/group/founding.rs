@@ -1,17 +1,15 @@
-//! How a group begins: every replica by itself, with the same first entry; or one replica alone, with a
-//! log that was no group's before.
+//! How a new group begins: every replica by itself, with the same first entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::Arc;
 
 use protocol::types::{LeaderEpoch, Timestamp};
 use storage::log::Log;
 
 use super::raft_only;
-use super::types::{Membership, Payload, StoredMembership, Vote, log_id, term_of};
+use super::types::{Membership, Payload, StoredMembership, log_id};
 use crate::types::{GroupId, ReplicaId};
-use crate::votes::{Progress, Votes};
+use crate::votes::Votes;
 
 /// The membership with which every replica of a group begins, in the same bytes: so each of them may
 /// campaign, also if the others never hear of the one that was to be the first leader.
@@ -43,37 +41,4 @@ pub(super) fn begin(
     let entry = raft_only::encode(&payload, log.pointers().log_end_offset, LeaderEpoch::ZERO);
     let entry = entry.expect("a membership is an entry without records");
     log.append_entries(vec![entry], false, now).map_err(io::Error::other)
-}
-
-/// Makes a log that was no group's the log of one whose only voter is this replica. What Raft needs to
-/// know beside the log is durable when this returns: a vote in a term that no entry is above, and a
-/// membership at an entry that everything in the log follows.
-pub(super) async fn adopt(
-    id: GroupId,
-    me: ReplicaId,
-    log: &Arc<Log>,
-    votes: &Votes,
-) -> io::Result<StoredMembership> {
-    let (blocking, newest) = (Arc::clone(log), log.latest_epoch());
-    let made = tokio::task::spawn_blocking(move || blocking.make_replicated()).await;
-    made.map_err(io::Error::other)?.map_err(io::Error::other)?;
-    let bounds = log.entry_bounds();
-    let first = bounds
-        .purged
-        .map_or((LeaderEpoch::ZERO, 0), |purged| (purged.leader_epoch, purged.index.get()));
-    let members = BTreeMap::from([(me, ())]);
-    let membership = Membership::new(vec![BTreeSet::from([me])], members);
-    let membership = membership.map_err(io::Error::other)?;
-    let membership = StoredMembership::new(Some(log_id(first.0, first.1)?), membership);
-    if votes.remembered(id).progress.is_some() {
-        return Ok(membership);
-    }
-    let last = bounds.last.ok_or_else(|| io::Error::other("an adopted log has a purged entry"))?;
-    // Also above the epoch that the log may have been served in without a batch of it.
-    let newest = newest.unwrap_or(LeaderEpoch::ZERO).max(last.leader_epoch).next();
-    let vote = Vote::new(term_of(newest)?, me);
-    let applied = log_id(last.leader_epoch, last.index.get())?;
-    let progress = Progress { applied, memberships: vec![membership.clone()] };
-    votes.save_adopted(id, vote, progress).await?;
-    Ok(membership)
 }

@@ -7,7 +7,8 @@ use harness::recorded::{Family, Load, Readers, Recorded, contents};
 use harness::target::unique_topic;
 use harness::wire::Connection;
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::File;
+use std::io::Write;
 use std::sync::Arc;
 
 const REASSIGN: &str = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
@@ -16,19 +17,20 @@ const PARTITIONS: i32 = 2;
 /// Asks Kafka's tool to give every partition of a topic these replicas, and waits until it says that
 /// they have them.
 fn reassign(cluster: &Cluster, topic: &str, replicas: &[&str]) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("plan.json");
     let partitions: Vec<_> = (0..PARTITIONS)
         .map(|index| {
             let mut brokers = replicas.to_vec();
-            brokers.rotate_left(usize::try_from(index).unwrap() % replicas.len());
+            brokers.rotate_left(usize::try_from(index).expect("few partitions") % replicas.len());
             let brokers = brokers.join(",");
             format!("{{\"topic\":\"{topic}\",\"partition\":{index},\"replicas\":[{brokers}]}}")
         })
         .collect();
     let plan = format!("{{\"version\":1,\"partitions\":[{}]}}", partitions.join(","));
-    fs::write(&file, plan).unwrap();
-    let file = file.to_str().unwrap();
+    let mut written = File::create(&file).expect("a file");
+    written.write_all(plan.as_bytes()).expect("room for a plan");
+    let file = file.to_str().expect("a path of plain text");
     let tool = |action: &str| {
         let mut command = java(REASSIGN);
         let bootstrap = cluster.bootstrap();
