@@ -138,15 +138,7 @@ impl TestNode {
             Gossip::start(peers.clone(), Arc::clone(&leaders), Arc::clone(&partitions))
         });
         if let Some(peers) = peers {
-            let config = GroupsConfig {
-                me: peers.me(),
-                peers,
-                device: data_dir.device().clone(),
-                directory: data_dir.path().clone(),
-                clock: Arc::new(|| Timestamp::new(START)),
-            };
-            partitions
-                .set_replication(Arc::new(raft::groups::Groups::start(config).await.unwrap()));
+            partitions.set_replication(start_groups(&data_dir, peers).await);
         } else {
             partitions.set_replication(replication.clone());
         }
@@ -296,6 +288,17 @@ impl TestNode {
         let work = handlers::fetch::handle(&self.broker, &Self::context(api_version), request);
         decode_fetch(api_version, finish(work).await)
     }
+}
+
+async fn start_groups(data_dir: &DataDir, peers: Peers) -> Arc<raft::groups::Groups> {
+    let config = GroupsConfig {
+        me: peers.me(),
+        peers,
+        device: data_dir.device().clone(),
+        directory: data_dir.path().clone(),
+        clock: Arc::new(|| Timestamp::new(START)),
+    };
+    Arc::new(raft::groups::Groups::start(config).await.unwrap())
 }
 
 fn open_data_dir(device: Arc<dyn Device>, path: &Path, broker_id: BrokerId) -> Arc<DataDir> {

@@ -6,6 +6,7 @@
 //! another (`takeover`). It never says what a partition is for.
 
 mod answers;
+mod campaign;
 mod change;
 mod leaderships;
 mod parking;
@@ -43,18 +44,8 @@ pub use leaderships::Leaderships;
 const VOTES: &str = "votes";
 /// How often it is noted how far the groups have come.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
-/// A replica that finds no leader when it opens asks for votes again after this…
-const CAMPAIGN_EVERY_MIN: Duration = Duration::from_millis(150);
-/// …then after twice as long, up to this…
-const CAMPAIGN_EVERY_MAX: Duration = Duration::from_secs(2);
-/// …and so many times; then its own timers do.
-const CAMPAIGNS_MAX: u32 = 10;
-/// The leader of a group that was opened again hears of that and calls, within this.
-const LEADER_SPEAKS_WITHIN: Duration = Duration::from_millis(400);
 /// Groups that are opened within this are told of together.
 const ANNOUNCE_AFTER: Duration = Duration::from_millis(5);
-/// The next in the order of preference waits for so long before it does the same.
-const CAMPAIGN_STAGGER: Duration = Duration::from_millis(1200);
 /// How long a transfer of leadership is waited for.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often it is looked whether the next leader has all records.
@@ -377,7 +368,7 @@ impl Inner {
         self.opened.ids.lock().push(id);
         self.opened.wake.notify_one();
         tokio::spawn(watch(Arc::downgrade(&self), Arc::clone(&group)));
-        tokio::spawn(campaign(Arc::clone(&group)));
+        tokio::spawn(campaign::run(Arc::clone(&group)));
         Ok(group)
     }
 
@@ -408,39 +399,6 @@ impl Inner {
             Slot::Busy => None,
         });
         open.collect()
-    }
-}
-
-/// Asks for votes until some leader is known: of a new group the preferred replica at once, of an old
-/// one after its leader had time to say who it is; the others later.
-async fn campaign(group: Arc<Group>) {
-    let me = group.me();
-    let place = group.voters().iter().position(|voter| *voter == me).unwrap_or_default();
-    let is_first = place == 0 || group.led_last();
-    let mut wait = match (is_first, group.was_never_led()) {
-        (true, true) => Duration::ZERO,
-        (true, false) => LEADER_SPEAKS_WITHIN,
-        (false, _) => CAMPAIGN_STAGGER * u32::try_from(place).unwrap_or(u32::MAX),
-    };
-    if !group.is_fit() {
-        // Whoever is fit comes first.
-        wait += CAMPAIGN_STAGGER * u32::try_from(group.voters().len()).unwrap_or(u32::MAX);
-    }
-    let mut leadership = group.watch_leadership();
-    let is_led = |leadership: &crate::replica::Leadership| leadership.leader.is_some();
-    let mut next_wait = CAMPAIGN_EVERY_MIN;
-    for _ in 0..CAMPAIGNS_MAX {
-        // Also the end of the group ends this: the watch closes with it.
-        if !wait.is_zero() && tokio::time::timeout(wait, leadership.wait_for(is_led)).await.is_ok()
-        {
-            return;
-        }
-        if group.is_closing() {
-            return;
-        }
-        group.campaign().await;
-        // Of a thousand groups that wait for the same broker none may keep it from answering.
-        (wait, next_wait) = (next_wait, CAMPAIGN_EVERY_MAX.min(next_wait * 2));
     }
 }
 

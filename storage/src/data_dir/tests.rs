@@ -487,22 +487,3 @@ fn leftovers_of_deleted_logs_are_removed_at_start() {
     }
     drop(directory);
 }
-
-#[test]
-fn a_closed_directory_refuses() {
-    let root = tempfile::tempdir().unwrap();
-    let directory = DataDir::open(root.path(), config(), identity).unwrap();
-    let orders = name("orders", 1);
-    let log = directory.open_log(&orders, log_config(), LogKind::Direct).unwrap();
-    assert!(Arc::ptr_eq(
-        &log,
-        &directory.open_log(&orders, log_config(), LogKind::Direct).unwrap()
-    ));
-    directory.close().unwrap();
-    directory.close().unwrap();
-    assert!(matches!(
-        directory.open_log(&orders, log_config(), LogKind::Direct),
-        Err(OpenError::Io { .. })
-    ));
-    assert!(matches!(directory.delete_log(&orders), Err(OpenError::Io { .. })));
-}

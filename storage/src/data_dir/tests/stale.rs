@@ -30,3 +30,22 @@ fn a_log_that_was_not_closed_is_not_taken_for_closed_where_an_earlier_run_closed
     let log = directory.open_log(&name("events", 1), log_config(), LogKind::Direct).unwrap();
     assert!(end(&log) >= 5, "{} of 5 synced records are left", end(&log));
 }
+
+#[test]
+fn a_closed_directory_refuses() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = DataDir::open(root.path(), config(), identity).unwrap();
+    let orders = name("orders", 1);
+    let log = directory.open_log(&orders, log_config(), LogKind::Direct).unwrap();
+    assert!(Arc::ptr_eq(
+        &log,
+        &directory.open_log(&orders, log_config(), LogKind::Direct).unwrap()
+    ));
+    directory.close().unwrap();
+    directory.close().unwrap();
+    assert!(matches!(
+        directory.open_log(&orders, log_config(), LogKind::Direct),
+        Err(OpenError::Io { .. })
+    ));
+    assert!(matches!(directory.delete_log(&orders), Err(OpenError::Io { .. })));
+}
