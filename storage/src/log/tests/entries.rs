@@ -367,7 +367,7 @@ fn open_replicated(room: &Room) -> Arc<Log> {
     room.open_kind(LogKind::Replicated, config, None, StopKind::Clean).unwrap()
 }
 
-fn entry(number: i64, base_offset: i64, epoch: i32) -> EntryBatch {
+pub(super) fn entry(number: i64, base_offset: i64, epoch: i32) -> EntryBatch {
     let AppendBatch { mut header, body } = batch(number, 1, 39);
     header.base_offset = Offset::new(base_offset);
     header.leader_epoch = LeaderEpoch::new(epoch);
@@ -483,25 +483,4 @@ fn a_log_is_opened_as_what_it_is() {
     let open = |kind| room.open_kind(kind, LogConfig::default(), None, StopKind::PowerLost);
     let refused = open(LogKind::Replicated).unwrap_err();
     assert!(refused.to_string().contains("not replicated"), "{refused}");
-}
-
-#[test]
-fn an_entry_without_an_offset_that_is_lost_takes_what_follows_with_it() {
-    let room = Room::new();
-    let config = LogConfig { segment_bytes_max: 200, ..LogConfig::default() };
-    let open = |stop| room.open_kind(LogKind::Replicated, config.clone(), None, stop).unwrap();
-    let log = open(StopKind::Clean);
-    let told = listen(&log);
-    let blank = EntryBatch::raft_only(Offset::new(1), LeaderEpoch::new(1), Bytes::new());
-    log.append_entries(vec![entry(1, 0, 1), blank], false, NOW).unwrap();
-    wait_until_finished(&log, &told);
-    log.append_entries(vec![entry(2, 1, 1)], false, NOW).unwrap();
-    log.close().unwrap();
-    assert_eq!(room.names(".log").len(), 2);
-    // As if the power had gone before the first file was synced to its end.
-    let path = room.path.join("00000000000000000000.log");
-    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(100).unwrap();
-    let log = open(StopKind::PowerLost);
-    assert_eq!((log.entry_bounds().end, room.names(".log").len()), (index(1), 1));
-    log.close().unwrap();
 }

@@ -11,7 +11,10 @@ use std::path::Path;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::entries::{Model, end_offset, epochs_of, known, place, producers_of, with_seeds};
+use super::entries::{
+    Model, end_offset, entry, epochs_of, index, known, place, producers_of, wait_until_finished,
+    with_seeds,
+};
 use super::*;
 use crate::device::faulty::{Effect, Fault, FaultyDevice, Operation};
 use crate::error::OpenError;
@@ -279,4 +282,25 @@ fn a_replicated_log_keeps_what_it_finished_through_any_end() {
         let root = tempfile::tempdir().unwrap();
         lives(seed, root.path());
     });
+}
+
+#[test]
+fn an_entry_without_an_offset_that_is_lost_takes_what_follows_with_it() {
+    let room = Room::new();
+    let config = LogConfig { segment_bytes_max: 200, ..LogConfig::default() };
+    let open = |stop| room.open_kind(LogKind::Replicated, config.clone(), None, stop).unwrap();
+    let log = open(StopKind::Clean);
+    let told = listen(&log);
+    let blank = EntryBatch::raft_only(Offset::new(1), LeaderEpoch::new(1), Bytes::new());
+    log.append_entries(vec![entry(1, 0, 1), blank], false, NOW).unwrap();
+    wait_until_finished(&log, &told);
+    log.append_entries(vec![entry(2, 1, 1)], false, NOW).unwrap();
+    log.close().unwrap();
+    assert_eq!(room.names(".log").len(), 2);
+    // As if the power had gone before the first file was synced to its end.
+    let path = room.path.join("00000000000000000000.log");
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(100).unwrap();
+    let log = open(StopKind::PowerLost);
+    assert_eq!((log.entry_bounds().end, room.names(".log").len()), (index(1), 1));
+    log.close().unwrap();
 }
